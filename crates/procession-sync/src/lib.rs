@@ -1,0 +1,17 @@
+//! procession's synchronisation algorithms, without an operating system and without allocation.
+//!
+//! The words live in memory that processes share; how to sleep and wake is injected through
+//! [`Waiter`]. States, steps, hazards and proofs are in the `README.md` beside this crate.
+
+#![no_std]
+
+mod event_count;
+mod lock;
+mod owner;
+pub mod primitive;
+mod waiter;
+
+pub use event_count::{RawEventCount, Ticket};
+pub use lock::{NotAcquired, RawLock};
+pub use owner::OwnerId;
+pub use waiter::{Acquired, Stop, Waiter};
