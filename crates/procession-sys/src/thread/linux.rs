@@ -1,0 +1,95 @@
+//! Threads and processors on Linux: `gettid`, affinity masks, cgroup quotas.
+
+#![expect(unsafe_code, reason = "pthread_atfork is a C function")]
+
+use crate::{Error, Result, cgroup};
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::sync::OnceLock;
+
+thread_local! {
+    /// This thread's id, 0 while unknown.
+    static ID: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The calling thread's id: never 0, unique among all living threads of the machine (of its pid namespace).
+#[inline]
+#[must_use]
+pub fn id() -> u32 {
+    match ID.get() {
+        0 => look_up_id(),
+        id => id,
+    }
+}
+
+#[cold]
+fn look_up_id() -> u32 {
+    let id = rustix::thread::gettid()
+        .as_raw_nonzero()
+        .get()
+        .unsigned_abs();
+
+    // Without the hook a forked child would go on with its parent's id: then do not cache at all.
+    if forget_id_after_fork().is_ok() {
+        ID.set(id);
+    }
+    id
+}
+
+/// Sees to it that a forked child asks for its id anew.
+pub(crate) fn forget_id_after_fork() -> Result<()> {
+    extern "C" fn forget() {
+        ID.set(0);
+    }
+
+    static CODE: OnceLock<i32> = OnceLock::new();
+
+    // SAFETY: the function lives for ever and takes nothing.
+    match *CODE.get_or_init(|| unsafe { libc::pthread_atfork(None, None, Some(forget)) }) {
+        0 => Ok(()),
+        code => Err(Error::new("register fork hooks", code)),
+    }
+}
+
+/// How many threads this process has now, those of libraries included; 0 if `/proc` cannot be read.
+#[must_use]
+pub fn count() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
+}
+
+/// Lets other threads run on this processor first.
+#[inline]
+pub fn yield_now() {
+    rustix::thread::sched_yield();
+}
+
+/// How many processors this process can keep busy: its affinity mask, bounded by its control group's quota. At least 1.
+#[must_use]
+pub fn usable_cpus() -> usize {
+    let allowed = match rustix::thread::sched_getaffinity(None) {
+        Ok(set) => set.count() as usize,
+        // The mask of a machine with more than 1024 processors does not fit.
+        Err(_) => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+
+    cgroup::cpu_quota()
+        .map_or(allowed, |quota| allowed.min(quota))
+        .max(1)
+}
+
+/// How many processors the machine has online. At least 1.
+#[must_use]
+pub fn all_cpus() -> usize {
+    // SAFETY: sysconf has no preconditions.
+    let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+
+    usize::try_from(online).unwrap_or(1).max(1)
+}
+
+/// Names the calling thread for debuggers and `ps`; longer names are cut to 15 bytes.
+///
+/// # Errors
+/// A sandbox forbids it.
+pub fn name_this_thread(name: &CStr) -> Result<()> {
+    rustix::thread::set_name(name).map_err(Error::of("name the thread"))
+}
