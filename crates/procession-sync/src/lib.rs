@@ -5,13 +5,25 @@
 
 #![no_std]
 
+mod barrier;
+mod condition;
+mod event;
 mod event_count;
 mod lock;
 mod owner;
 pub mod primitive;
+mod reentrant;
+mod semaphore;
 mod waiter;
 
+pub use barrier::{BarrierError, RawBarrier};
+pub use condition::{
+    INLINE_ENTRIES, Monitor, NoOverflow, Overflow, RawCondition, TableFull, Waited, WaiterEntry,
+};
+pub use event::RawEvent;
 pub use event_count::{RawEventCount, Ticket};
 pub use lock::{NotAcquired, RawLock};
 pub use owner::OwnerId;
+pub use reentrant::{NotOwner, RawReentrantLock};
+pub use semaphore::{RawSemaphore, TooManyReleases};
 pub use waiter::{Acquired, Stop, Waiter};
