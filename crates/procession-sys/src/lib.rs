@@ -11,14 +11,19 @@
 mod cgroup;
 mod error;
 
+pub mod eventfd;
 pub mod fd;
 pub mod fork_hooks;
 pub mod futex;
 pub mod life;
 pub mod memory;
+pub mod pipe;
+pub mod poll;
 pub mod process;
 pub mod random;
 pub mod signal;
+pub mod socket;
+pub mod stream;
 pub mod thread;
 pub mod time;
 pub mod vitals;

@@ -1,5 +1,6 @@
 //! Vital signs on Linux: `/proc/<pid>/stat`, whose flags say that a thread has begun to exit and will not return to user code.
 
+use super::Vitals;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, test_kill_process};
@@ -10,33 +11,35 @@ const EXITING: u64 = 4;
 
 /// What `/proc/<pid>/stat` says of one thread (or of a process, meaning its first thread).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Vitals {
+struct Stat {
     ended: bool,
     threads: u64,
     start_time: u64,
 }
 
-/// Can any thread of process `pid`, started at `start_time` (0 = unknown), still run code? True when in doubt.
+/// How far process `pid`, started at `start_time` (0 = unknown), has got towards its end. [`Vitals::Runs`] when in doubt.
 ///
 /// Allocates nothing unless the process's first thread has ended before others.
 #[must_use]
-pub fn may_run(pid: u32, start_time: u64) -> bool {
+pub fn of(pid: u32, start_time: u64) -> Vitals {
     let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
-        return false;
+        return Vitals::Over;
     };
 
     match read(format_args!("/proc/{pid}/stat\0")) {
-        Some(vitals) if start_time != 0 && vitals.start_time != start_time => false,
-        Some(vitals) if !vitals.ended => true,
-        Some(vitals) => vitals.threads > 1 && any_thread_runs(pid),
-        None => test_kill_process(raw) != Err(rustix::io::Errno::SRCH),
+        Some(stat) if start_time != 0 && stat.start_time != start_time => Vitals::Over,
+        Some(stat) if !stat.ended => Vitals::Runs,
+        Some(stat) if stat.threads > 1 && any_thread_runs(pid) => Vitals::FirstThreadEnded,
+        Some(_) => Vitals::Over,
+        None if test_kill_process(raw) == Err(rustix::io::Errno::SRCH) => Vitals::Over,
+        None => Vitals::Runs,
     }
 }
 
-/// When this process was started, as [`may_run`] compares it; 0 if `/proc` cannot be read. Allocates nothing.
+/// When this process was started, as [`of`] compares it; 0 if `/proc` cannot be read. Allocates nothing.
 #[must_use]
 pub fn start_time_of_this_process() -> u64 {
-    read(format_args!("/proc/self/stat\0")).map_or(0, |vitals| vitals.start_time)
+    read(format_args!("/proc/self/stat\0")).map_or(0, |stat| stat.start_time)
 }
 
 /// The first thread has ended: is any of the others still going?
@@ -48,13 +51,12 @@ fn any_thread_runs(pid: u32) -> bool {
     tasks
         .filter_map(|task| task.ok()?.file_name().to_str()?.parse::<u32>().ok())
         .any(|thread| {
-            read(format_args!("/proc/{pid}/task/{thread}/stat\0"))
-                .is_some_and(|vitals| !vitals.ended)
+            read(format_args!("/proc/{pid}/task/{thread}/stat\0")).is_some_and(|stat| !stat.ended)
         })
 }
 
 /// Reads one stat file; the path ends with a NUL.
-fn read(path: std::fmt::Arguments<'_>) -> Option<Vitals> {
+fn read(path: std::fmt::Arguments<'_>) -> Option<Stat> {
     let mut buffer = [0; 64];
     let mut rest = &mut buffer[..];
     rest.write_fmt(path).ok()?;
@@ -69,7 +71,7 @@ fn read(path: std::fmt::Arguments<'_>) -> Option<Vitals> {
 }
 
 /// `pid (name) state ppid pgrp session tty tpgid flags ...`; the name may hold any byte, so fields count from its end.
-fn parse(line: &[u8]) -> Option<Vitals> {
+fn parse(line: &[u8]) -> Option<Stat> {
     let name_end = line.iter().rposition(|byte| *byte == b')')?;
     let mut fields = line
         .get(name_end + 1..)?
@@ -88,7 +90,7 @@ fn parse(line: &[u8]) -> Option<Vitals> {
     let threads = number(10)?;
     let start_time = number(1)?;
 
-    Some(Vitals {
+    Some(Stat {
         ended: matches!(state, b'Z' | b'X' | b'x') || flags & EXITING != 0,
         threads,
         start_time,
@@ -97,14 +99,15 @@ fn parse(line: &[u8]) -> Option<Vitals> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Vitals, may_run, parse, start_time_of_this_process};
+    use super::{Stat, of, parse, start_time_of_this_process};
+    use crate::vitals::Vitals;
 
     #[test]
     fn reads_the_fields_behind_any_name() {
         let line = b"12 (a) R b) S 1 12 12 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 7 0 4242 9 9\n";
         assert_eq!(
             parse(line),
-            Some(Vitals {
+            Some(Stat {
                 ended: false,
                 threads: 7,
                 start_time: 4242
@@ -125,10 +128,14 @@ mod tests {
         let pid = std::process::id();
 
         assert_ne!(start, 0);
-        assert!(may_run(pid, start));
-        assert!(may_run(pid, 0));
-        assert!(!may_run(pid, start + 1), "another process has the pid");
-        assert!(!may_run(0, 0));
-        assert!(!may_run(0x3fff_fff0, 0), "no such process");
+        assert_eq!(of(pid, start), Vitals::Runs);
+        assert_eq!(of(pid, 0), Vitals::Runs);
+        assert_eq!(
+            of(pid, start + 1),
+            Vitals::Over,
+            "another process has the pid"
+        );
+        assert_eq!(of(0, 0), Vitals::Over);
+        assert_eq!(of(0x3fff_fff0, 0), Vitals::Over, "no such process");
     }
 }

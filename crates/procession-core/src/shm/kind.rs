@@ -1,0 +1,35 @@
+//! What a block of the heap holds.
+//!
+//! Written beside the block's state word, so that whoever recovers a dead process's block knows how to take it apart
+//! (see [`crate::kinds`]) and whoever is given a handle can refuse one of the wrong kind.
+
+use std::fmt;
+
+/// The kind of a block. Numbers are part of the layout of shared memory: they are never reused.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[repr(transparent)]
+pub struct Kind(pub u32);
+
+impl Kind {
+    /// Bytes without structure: freed as they are.
+    pub const RAW: Self = Self(0);
+    /// A page of a process's ledger.
+    pub const LEDGER: Self = Self(1);
+    /// A message with a table of handles.
+    pub const MESSAGE: Self = Self(2);
+
+    /// The first kind that is an object, that is, counted by its holders.
+    pub const FIRST_OBJECT: Self = Self(16);
+
+    /// Is it counted by its holders?
+    #[must_use]
+    pub const fn is_object(self) -> bool {
+        self.0 >= Self::FIRST_OBJECT.0
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(crate::kinds::name(*self))
+    }
+}
