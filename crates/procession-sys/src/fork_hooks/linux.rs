@@ -31,7 +31,8 @@ thread_local! {
 pub fn register(prepare: fn(), parent: fn(), child: fn()) -> Result<()> {
     const OPERATION: &str = "register fork hooks";
 
-    // Child hooks may ask for the thread's id, so its cache must be refreshed before them.
+    // Child hooks may ask who they are, so the caches must be emptied before them.
+    let _ = crate::process::id();
     crate::thread::forget_id_after_fork()?;
 
     let mut installed = REGISTERING.lock().unwrap_or_else(PoisonError::into_inner);

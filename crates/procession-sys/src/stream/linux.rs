@@ -1,6 +1,11 @@
 //! Non-blocking transfers on Linux: `MSG_DONTWAIT` for sockets, `RWF_NOWAIT` for the rest; where the kernel cannot do
 //! that for pipes (before 6.4), a poll before a transfer that is small enough not to block.
 
+#![expect(
+    unsafe_code,
+    reason = "the kernel fills memory that is not initialised"
+)]
+
 use crate::poll::{Interest, PollEntry, PollOutcome, poll};
 use crate::{Error, Result};
 use rustix::fs::FileType;
@@ -59,6 +64,38 @@ pub fn read_now(kind: StreamKind, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Resu
             .map_err(Error::of(READ)),
         StreamKind::Other => read_other(fd, buffer),
     }
+}
+
+/// As [`read_now`], at most `most` bytes, appended to the buffer's spare capacity (no more than it has: reserve first).
+///
+/// # Errors
+/// As [`read_now`].
+pub fn read_append_now(
+    kind: StreamKind,
+    fd: BorrowedFd<'_>,
+    buffer: &mut Vec<u8>,
+    most: usize,
+) -> Result<usize> {
+    let len = buffer.len();
+    let spare = buffer.spare_capacity_mut();
+    let most = most.min(spare.len());
+    let room = &mut spare[..most];
+
+    let count = match kind {
+        StreamKind::Socket => rustix::net::recv(fd, room, RecvFlags::DONTWAIT)
+            .map(|(_, count)| count.min(most))
+            .map_err(Error::of(READ))?,
+        StreamKind::Other => {
+            look(fd, Interest::READ, READ)?;
+            rustix::io::read(fd, room)
+                .map(|(filled, _)| filled.len())
+                .map_err(Error::of(READ))?
+        }
+    };
+
+    // SAFETY: the kernel has filled that many bytes behind the old end.
+    unsafe { buffer.set_len(len + count) };
+    Ok(count)
 }
 
 /// Writes as much of the parts as there is room for.

@@ -8,4 +8,4 @@
 mod linux;
 
 #[cfg(target_os = "linux")]
-pub use linux::{StreamKind, read_now, write_now};
+pub use linux::{StreamKind, read_append_now, read_now, write_now};

@@ -1,9 +1,11 @@
 //! What `/proc` says about a process, and what a process does to itself.
 
-#![expect(unsafe_code, reason = "_exit is a C function")]
+#![expect(unsafe_code, reason = "_exit and pthread_atfork are C functions")]
 
 use crate::{Error, Result};
 use rustix::process::Pid;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Fields of `/proc/<pid>/stat`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,11 +20,34 @@ pub struct StatusLine {
     pub start_time: u64,
 }
 
-/// This process's number. A system call.
+/// This process's number, asked once; a forked child asks anew.
 #[inline]
 #[must_use]
 pub fn id() -> u32 {
-    std::process::id()
+    match ID.load(Ordering::Relaxed) {
+        0 => look_up_id(),
+        id => id,
+    }
+}
+
+static ID: AtomicU32 = AtomicU32::new(0);
+
+#[cold]
+fn look_up_id() -> u32 {
+    extern "C" fn forget() {
+        ID.store(0, Ordering::Relaxed);
+    }
+
+    static CODE: OnceLock<i32> = OnceLock::new();
+
+    let id = std::process::id();
+    // SAFETY: the function lives for ever and takes nothing.
+    let code = *CODE.get_or_init(|| unsafe { libc::pthread_atfork(None, None, Some(forget)) });
+
+    if code == 0 {
+        ID.store(id, Ordering::Relaxed);
+    }
+    id
 }
 
 /// The number of this process's parent, of its adopter if that has ended; 0 if it is in another namespace.
