@@ -7,6 +7,9 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Loom looks at every schedule with up to this many preemptions per thread.
 LOOM_MAX_PREEMPTIONS ?= 3
 
+# `make bench` passes these on, as ARGS="--quick --only lock".
+ARGS ?=
+
 # `make demo` counts the words below this directory.
 DIR ?=
 
@@ -73,10 +76,10 @@ loom: ## check every algorithm of procession-sync under all schedules
 		$(CARGO) test --release -p procession-sync --test 'loom*' --target-dir '$(TARGET)/loom'
 
 bench: ## measure beside the peers and the bare floors (medians and ratios)
-	cd benches && $(CARGO) bench
+	$(CARGO) run --release --manifest-path benches/Cargo.toml --target-dir benches/target -- $(ARGS)
 
 bench-build:
-	cd benches && $(CARGO) bench --no-run
+	$(CARGO) build --release --manifest-path benches/Cargo.toml --target-dir benches/target
 
 doc: ## build the documentation
 	$(CARGO) doc --workspace --no-deps --all-features
