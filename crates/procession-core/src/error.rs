@@ -77,10 +77,17 @@ enum Inner {
     OverBudget { asked: u64, live: u64, budget: u64 },
 
     #[error("{text}")]
-    Plain { kind: ErrorKind, text: Cow<'static, str> },
+    Plain {
+        kind: ErrorKind,
+        text: Cow<'static, str>,
+    },
 
     #[error("{text}")]
-    Caused { kind: ErrorKind, text: Cow<'static, str>, source: Box<dyn std::error::Error + Send + Sync> },
+    Caused {
+        kind: ErrorKind,
+        text: Cow<'static, str>,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 
     #[error(transparent)]
     Os(procession_sys::Error),
@@ -90,7 +97,10 @@ impl Error {
     /// An error of `kind`; `text` is a lowercase fragment that names the thing and the remedy.
     #[cold]
     pub fn new(kind: ErrorKind, text: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner::Plain { kind, text: text.into() }))
+        Self(Box::new(Inner::Plain {
+            kind,
+            text: text.into(),
+        }))
     }
 
     /// As [`Error::new`], for something that another error led to.
@@ -100,13 +110,21 @@ impl Error {
         text: impl Into<Cow<'static, str>>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self(Box::new(Inner::Caused { kind, text: text.into(), source: source.into() }))
+        Self(Box::new(Inner::Caused {
+            kind,
+            text: text.into(),
+            source: source.into(),
+        }))
     }
 
     /// The heap's budget does not allow `asked` more bytes.
     #[cold]
     pub fn over_budget(asked: u64, live: u64, budget: u64) -> Self {
-        Self(Box::new(Inner::OverBudget { asked, live, budget }))
+        Self(Box::new(Inner::OverBudget {
+            asked,
+            live,
+            budget,
+        }))
     }
 
     /// The system itself has nothing left for `what`.
@@ -169,16 +187,27 @@ mod tests {
     #[test]
     fn kinds_survive_the_box() {
         assert_eq!(Error::over_budget(1, 2, 3).kind(), ErrorKind::OverBudget);
-        assert_eq!(Error::from(Stop::Interrupted).kind(), ErrorKind::Interrupted);
+        assert_eq!(
+            Error::from(Stop::Interrupted).kind(),
+            ErrorKind::Interrupted
+        );
         assert!(Error::from(Stop::TimedOut).is_timeout());
-        assert_eq!(Error::caused(ErrorKind::Broken, "read", "gone").kind(), ErrorKind::Broken);
+        assert_eq!(
+            Error::caused(ErrorKind::Broken, "read", "gone").kind(),
+            ErrorKind::Broken
+        );
     }
 
     #[test]
     fn texts_name_numbers_and_remedy() {
         let text = Error::over_budget(10, 20, 25).to_string();
 
-        assert!(text.contains("10 bytes") && text.contains("budget of 25") && text.contains("raise the budget"), "{text}");
+        assert!(
+            text.contains("10 bytes")
+                && text.contains("budget of 25")
+                && text.contains("raise the budget"),
+            "{text}"
+        );
     }
 
     #[test]

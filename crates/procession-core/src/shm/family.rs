@@ -7,7 +7,10 @@
 //! The heap's first segment begins with the [`FamilyHeader`]. The family lives as long as any member has it mapped;
 //! nothing of it has a name. A member's death is found by its slot (see `slots`, `recovery`).
 
-#![expect(unsafe_code, reason = "the header is reached through the address of the mapping")]
+#![expect(
+    unsafe_code,
+    reason = "the header is reached through the address of the mapping"
+)]
 
 use super::arena::ArenaState;
 use super::references::Shard;
@@ -100,7 +103,10 @@ pub fn join(memfd: OwnedFd, slot: OwnerId) -> Result<&'static Family> {
     fork::install()?;
     let _making = making();
     if CURRENT.get().is_some() {
-        return Err(Error::new(ErrorKind::WrongState, "join a family: this process belongs to one already"));
+        return Err(Error::new(
+            ErrorKind::WrongState,
+            "join a family: this process belongs to one already",
+        ));
     }
 
     let memory = MemoryObject::from_fd(memfd);
@@ -118,7 +124,10 @@ pub fn join(memfd: OwnedFd, slot: OwnerId) -> Result<&'static Family> {
         ));
     }
     slots::give_up_older(slot);
-    Ok(CURRENT.get_or_init(|| Family { id: id_in(header), file }))
+    Ok(CURRENT.get_or_init(|| Family {
+        id: id_in(header),
+        file,
+    }))
 }
 
 /// From now on only [`join`] makes a family: this process was started as the child of one.
@@ -132,7 +141,8 @@ pub fn expect_to_join() {
 /// As [`current`].
 pub fn descriptor() -> Result<BorrowedFd<'static>> {
     current()?;
-    segment::memory().ok_or_else(|| Error::new(ErrorKind::NotInFamily, "find the heap's descriptor"))
+    segment::memory()
+        .ok_or_else(|| Error::new(ErrorKind::NotInFamily, "find the heap's descriptor"))
 }
 
 /// The family's name.
@@ -150,10 +160,13 @@ pub fn id() -> Result<FamilyId> {
 pub fn reserve_slot(flags: SlotFlags) -> Result<OwnerId> {
     current()?;
     let me = identity::me()?;
-    let header = header().ok_or_else(|| Error::new(ErrorKind::NotInFamily, "find the family's header"))?;
+    let header =
+        header().ok_or_else(|| Error::new(ErrorKind::NotInFamily, "find the family's header"))?;
 
     match slots::reserve(header, Some(me), flags) {
-        Err(error) if error.kind() == ErrorKind::TooManyProcesses && recovery::recover() > 0 => slots::reserve(header, Some(me), flags),
+        Err(error) if error.kind() == ErrorKind::TooManyProcesses && recovery::recover() > 0 => {
+            slots::reserve(header, Some(me), flags)
+        }
         result => result,
     }
 }
@@ -163,7 +176,14 @@ pub fn reserve_slot(flags: SlotFlags) -> Result<OwnerId> {
 /// # Errors
 /// [`ErrorKind::NotInFamily`] if the reservation is over.
 pub fn adopt(slot: OwnerId) -> Result<()> {
-    if slots::adopt(slot) { Ok(()) } else { Err(Error::new(ErrorKind::NotInFamily, "adopt a slot: its reservation is over")) }
+    if slots::adopt(slot) {
+        Ok(())
+    } else {
+        Err(Error::new(
+            ErrorKind::NotInFamily,
+            "adopt a slot: its reservation is over",
+        ))
+    }
 }
 
 /// Gives a slot back: the launch failed, or the caller has collected the exit status of its process. What the process
@@ -172,26 +192,23 @@ pub fn release_slot(slot: OwnerId) {
     recovery::release(slot);
 }
 
-/// Leaves this process's exit code where its parent finds it if the system cannot tell any more.
-pub fn leave_exit_status(code: i32) {
-    if let Some(slot) = identity::cached().and_then(slots::of) {
-        slot.exit_status.store((code & 0xff) as u32 + 1, Ordering::Relaxed);
-    }
-}
-
-/// The exit code that the process of `slot` left, if the slot still knows it.
+/// The word in which the exit status of `slot`'s process is left for its parent, 0 until then; its format is the
+/// process module's. `None` once the slot is another process's.
 #[must_use]
-pub fn exit_status(slot: OwnerId) -> Option<i32> {
+pub fn exit_status_word(slot: OwnerId) -> Option<&'static AtomicU32> {
     let entry = slots::of(slot)?;
-    let status = entry.exit_status.load(Ordering::Relaxed);
 
-    (entry.state().generation() == slot.generation() && status != 0).then(|| status.cast_signed() - 1)
+    (entry.state().generation() == slot.generation()).then_some(&entry.exit_status)
 }
 
 /// Who started this process, if a member of the family did.
 #[must_use]
 pub fn parent() -> Option<OwnerId> {
-    OwnerId::from_bits(slots::of(identity::cached()?)?.parent.load(Ordering::Relaxed))
+    OwnerId::from_bits(
+        slots::of(identity::cached()?)?
+            .parent
+            .load(Ordering::Relaxed),
+    )
 }
 
 /// The pid of a member, once it has joined.
@@ -199,7 +216,9 @@ pub fn parent() -> Option<OwnerId> {
 pub fn pid(member: OwnerId) -> Option<u32> {
     let state = slots::of(member)?.state();
 
-    (state.generation() == member.generation() && matches!(state.phase(), slots::Phase::Live | slots::Phase::Gone)).then(|| state.pid())
+    (state.generation() == member.generation()
+        && matches!(state.phase(), slots::Phase::Live | slots::Phase::Gone))
+    .then(|| state.pid())
 }
 
 /// Sets how many bytes the heap may take, now or when it will be made. The default is half of the machine's memory, or
@@ -244,17 +263,26 @@ fn create() -> Result<&'static Family> {
 
     let me = slots::reserve(header, None, SlotFlags::PLAIN)?;
     slots::adopt(me);
-    Ok(CURRENT.get_or_init(|| Family { id: id_in(header), file }))
+    Ok(CURRENT.get_or_init(|| Family {
+        id: id_in(header),
+        file,
+    }))
 }
 
 fn begin(header: &FamilyHeader) -> Result<()> {
     let asked = ASKED_BUDGET.load(Ordering::Relaxed);
     let id = u128::from_le_bytes(procession_sys::random::bytes::<16>()?);
 
-    header.budget.store(if asked == 0 { default_budget() } else { asked }, Ordering::Relaxed);
+    header.budget.store(
+        if asked == 0 { default_budget() } else { asked },
+        Ordering::Relaxed,
+    );
     header.id[0].store(id as u64, Ordering::Relaxed);
     header.id[1].store((id >> 64) as u64, Ordering::Relaxed);
-    header.layout.store(LAYOUT << 32 | size_of::<FamilyHeader>() as u64, Ordering::Relaxed);
+    header.layout.store(
+        LAYOUT << 32 | size_of::<FamilyHeader>() as u64,
+        Ordering::Relaxed,
+    );
     // SYNC: header begun -> check
     header.magic.store(MAGIC, Ordering::Release);
     Ok(())
@@ -269,20 +297,27 @@ fn default_budget() -> u64 {
 fn check(header: &FamilyHeader) -> Result<()> {
     // SYNC: header begun -> check
     if header.magic.load(Ordering::Acquire) != MAGIC {
-        return Err(Error::new(ErrorKind::WrongLayout, "join a family: the descriptor is not a family's heap"));
+        return Err(Error::new(
+            ErrorKind::WrongLayout,
+            "join a family: the descriptor is not a family's heap",
+        ));
     }
     let layout = header.layout.load(Ordering::Relaxed);
     if layout != LAYOUT << 32 | size_of::<FamilyHeader>() as u64 {
         return Err(Error::new(
             ErrorKind::WrongLayout,
-            format!("join a family: its heap has layout {}, this program has {LAYOUT}; use one version of procession", layout >> 32),
+            format!(
+                "join a family: its heap has layout {}, this program has {LAYOUT}; use one version of procession",
+                layout >> 32
+            ),
         ));
     }
     Ok(())
 }
 
 fn id_in(header: &FamilyHeader) -> FamilyId {
-    let [low, high] = [&header.id[0], &header.id[1]].map(|half| u128::from(half.load(Ordering::Relaxed)));
+    let [low, high] =
+        [&header.id[0], &header.id[1]].map(|half| u128::from(half.load(Ordering::Relaxed)));
 
     FamilyId(high << 64 | low)
 }
@@ -294,11 +329,6 @@ pub(crate) fn header() -> Option<&'static FamilyHeader> {
     let header = HEADER.load(Ordering::Acquire);
     // SAFETY: null, or what `publish` stored: a mapping of at least this size that is never unmapped, of atomics only.
     unsafe { header.as_ref() }
-}
-
-/// The table of the heap's segments.
-pub(crate) fn segments() -> Option<&'static SegmentTable> {
-    header().map(|header| &header.segments)
 }
 
 /// Which file the heap is.

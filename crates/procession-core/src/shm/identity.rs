@@ -84,7 +84,11 @@ pub(crate) fn prepare_fork() {
 
 /// Takes the life word on the calling thread, unless another thread of this process holds it or is about to.
 fn take_life(owner: OwnerId) {
-    let (Some(ready), Some(taking), Some(slot)) = (cell(READY), cell(TAKING), super::slots::of(owner)) else { return };
+    let (Some(ready), Some(taking), Some(slot)) =
+        (cell(READY), cell(TAKING), super::slots::of(owner))
+    else {
+        return;
+    };
 
     // SYNC: life taken -> take_life
     if taking.swap(1, Ordering::Acquire) != 0 {
@@ -108,7 +112,10 @@ fn cell(index: usize) -> Option<&'static AtomicU64> {
 
 #[inline]
 fn page_at(page: *const Page) -> Option<&'static Page> {
-    #![expect(unsafe_code, reason = "the page is reached through a pointer that starts as null")]
+    #![expect(
+        unsafe_code,
+        reason = "the page is reached through a pointer that starts as null"
+    )]
     // SAFETY: null, or the page that `prepare` stored, which is never unmapped and holds only atomics.
     unsafe { page.as_ref() }
 }

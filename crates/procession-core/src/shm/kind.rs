@@ -18,6 +18,21 @@ impl Kind {
     /// A message with a table of handles.
     pub const MESSAGE: Self = Self(2);
 
+    /// A lock.
+    pub const LOCK: Self = Self(32);
+    /// A lock that its thread may acquire again.
+    pub const REENTRANT_LOCK: Self = Self(33);
+    /// A semaphore.
+    pub const SEMAPHORE: Self = Self(34);
+    /// An event.
+    pub const EVENT: Self = Self(35);
+    /// A condition.
+    pub const CONDITION: Self = Self(36);
+    /// A barrier.
+    pub const BARRIER: Self = Self(37);
+    /// Plain memory with a header.
+    pub const CELL: Self = Self(38);
+
     /// The first kind that is an object, that is, counted by its holders.
     pub const FIRST_OBJECT: Self = Self(16);
 

@@ -14,7 +14,9 @@ use std::sync::atomic::Ordering;
 #[inline]
 #[must_use]
 pub fn is_alive(owner: OwnerId) -> bool {
-    let Some(slot) = slots::of(owner) else { return true };
+    let Some(slot) = slots::of(owner) else {
+        return true;
+    };
     let state = slot.state();
 
     if state.generation() != owner.generation() {
@@ -36,7 +38,9 @@ pub(crate) fn is_over(slot: &Slot, state: State) -> bool {
         Vitals::Over => true,
         Vitals::FirstThreadEnded => false,
         // The map of a process whose first thread has just ended is empty too, so that is asked again afterwards.
-        Vitals::Runs => runs_another_program(pid) && vitals::of(pid, start_time) != Vitals::FirstThreadEnded,
+        Vitals::Runs => {
+            runs_another_program(pid) && vitals::of(pid, start_time) != Vitals::FirstThreadEnded
+        }
     };
 
     if over {
@@ -47,11 +51,15 @@ pub(crate) fn is_over(slot: &Slot, state: State) -> bool {
 
 /// Notes for everybody that the process of a LIVE slot is over.
 pub(crate) fn mark_gone(slot: &Slot, state: State) {
-    slot.advance(state, State::new(Phase::Gone, state.generation(), state.pid()));
+    slot.advance(
+        state,
+        State::new(Phase::Gone, state.generation(), state.pid()),
+    );
     slot.life.wake_all_if_dead();
 }
 
 /// A process that exists but does not map the heap has gone on to another program.
 fn runs_another_program(pid: u32) -> bool {
-    super::family::file_id().is_some_and(|file| procession_sys::memory::mapped_file(pid, file) == Some(false))
+    super::family::file_id()
+        .is_some_and(|file| procession_sys::memory::mapped_file(pid, file) == Some(false))
 }

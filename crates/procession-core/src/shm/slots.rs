@@ -17,7 +17,7 @@ use super::family::FamilyHeader;
 use crate::error::{Error, ErrorKind, Result};
 use procession_sync::OwnerId;
 use procession_sys::life::LifeWord;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// How many processes a family can have at one time.
 pub const SLOTS: usize = OwnerId::SLOTS as usize;
@@ -45,7 +45,7 @@ pub(crate) struct Slot {
     /// Who started it; 0 = nobody of the family.
     pub(crate) parent: AtomicU32,
     pub(crate) flags: AtomicU32,
-    /// Left by the process for its parent: 0 = nothing, else 1 + the exit code's low 8 bits. A futex word.
+    /// Left by the process, or by whoever reaped it, for its parent; 0 = nothing yet. A futex word.
     pub(crate) exit_status: AtomicU32,
     pub(crate) reserved: AtomicU32,
     /// The blocks of the process's ledger (`BlockId` bits; 0 = none yet).
@@ -125,7 +125,9 @@ impl Slot {
     /// Moves the slot on; false if it is not in state `from` any more.
     pub(crate) fn advance(&self, from: State, to: State) -> bool {
         // SYNC: slot changed -> state
-        self.state.compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.state
+            .compare_exchange(from.0, to.0, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
     }
 
     pub(crate) fn flags(&self) -> SlotFlags {
@@ -140,7 +142,11 @@ pub(crate) fn of(owner: OwnerId) -> Option<&'static Slot> {
 }
 
 /// Takes a free slot for a process that `by` (nobody: this process itself) is about to start.
-pub(crate) fn reserve(header: &'static FamilyHeader, by: Option<OwnerId>, flags: SlotFlags) -> Result<OwnerId> {
+pub(crate) fn reserve(
+    header: &'static FamilyHeader,
+    by: Option<OwnerId>,
+    flags: SlotFlags,
+) -> Result<OwnerId> {
     for _ in 0..SLOTS {
         let index = header.slot_cursor.fetch_add(1, Ordering::Relaxed) as usize % SLOTS;
         let slot = &header.slots[index];
@@ -153,10 +159,14 @@ pub(crate) fn reserve(header: &'static FamilyHeader, by: Option<OwnerId>, flags:
             0 => 1,
             next => next,
         };
-        let Some(owner) = OwnerId::new(index as u16, generation) else { continue };
+        let Some(owner) = OwnerId::new(index as u16, generation) else {
+            continue;
+        };
         let by = by.map_or(0, OwnerId::to_bits);
         if slot.advance(state, State::new(Phase::Reserved, generation, by)) {
-            header.slots_used.fetch_max(index as u32 + 1, Ordering::Relaxed);
+            header
+                .slots_used
+                .fetch_max(index as u32 + 1, Ordering::Relaxed);
             begin(slot, by, flags)?;
             return Ok(owner);
         }
@@ -179,13 +189,17 @@ fn begin(slot: &'static Slot, by: u32, flags: SlotFlags) -> Result<()> {
     // on it for the process before looks again within a second.
     unsafe { LifeWord::initialize((&raw const slot.life).cast_mut()) }?;
     // SYNC: reserved_at recorded -> recovery
-    slot.reserved_at.store(procession_sys::time::monotonic_nanos().max(1), Ordering::Release);
+    slot.reserved_at.store(
+        procession_sys::time::monotonic_nanos().max(1),
+        Ordering::Release,
+    );
     Ok(())
 }
 
 /// Makes the calling process the one that `owner` was reserved for. Allocates nothing.
 ///
-/// False if the reservation is over: it was too old, or somebody else took it.
+/// False if the reservation is over: it was too old, or somebody else took it; or if the process is daemonic and its
+/// parent is dead, for it might write into what the parent held.
 pub(crate) fn adopt(owner: OwnerId) -> bool {
     let Some(slot) = of(owner) else { return false };
     let from = slot.state();
@@ -193,22 +207,63 @@ pub(crate) fn adopt(owner: OwnerId) -> bool {
         return false;
     }
 
-    let pid = procession_sys::process::id();
-    if !slot.advance(from, State::new(Phase::Live, owner.generation(), pid)) {
+    let live = State::new(
+        Phase::Live,
+        owner.generation(),
+        procession_sys::process::id(),
+    );
+    if !slot.advance(from, live) {
         return false;
     }
+    // SYNC: daemonic child live, then parent alive? -> parent gone, then daemonic children live?
+    fence(Ordering::SeqCst);
+    let parent = OwnerId::from_bits(slot.parent.load(Ordering::Relaxed));
+    if slot.flags().is_daemonic() && parent.is_some_and(|parent| !super::liveness::is_alive(parent))
+    {
+        super::liveness::mark_gone(slot, live);
+        return false;
+    }
+
     // Until the next line the pid alone stands for the process.
-    slot.start_time.store(procession_sys::vitals::start_time_of_this_process(), Ordering::Relaxed);
+    slot.start_time.store(
+        procession_sys::vitals::start_time_of_this_process(),
+        Ordering::Relaxed,
+    );
     super::identity::assume(owner);
     true
 }
 
+/// How many processes the family has, as far as is known without asking the kernel.
+pub(crate) fn count() -> usize {
+    let Some(header) = super::family::header() else {
+        return 0;
+    };
+    let used = header.slots_used.load(Ordering::Relaxed) as usize;
+
+    header
+        .slots
+        .iter()
+        .take(used)
+        .filter(|slot| slot.state().phase() == Phase::Live)
+        .count()
+}
+
 /// A process that has just joined has nothing to do with what its pid was before an exec.
 pub(crate) fn give_up_older(mine: OwnerId) {
-    let Some(header) = super::family::header() else { return };
-    let (pid, start_time) = (procession_sys::process::id(), procession_sys::vitals::start_time_of_this_process());
+    let Some(header) = super::family::header() else {
+        return;
+    };
+    let (pid, start_time) = (
+        procession_sys::process::id(),
+        procession_sys::vitals::start_time_of_this_process(),
+    );
 
-    for (index, slot) in header.slots.iter().enumerate().take(header.slots_used.load(Ordering::Relaxed) as usize) {
+    for (index, slot) in header
+        .slots
+        .iter()
+        .enumerate()
+        .take(header.slots_used.load(Ordering::Relaxed) as usize)
+    {
         let state = slot.state();
         let same = state.pid() == pid && slot.start_time.load(Ordering::Relaxed) == start_time;
         if index != usize::from(mine.slot()) && state.phase() == Phase::Live && same {
@@ -225,12 +280,19 @@ mod tests {
     fn states_keep_their_parts() {
         let state = State::new(Phase::Live, 0xf_ffff, 0x7fff_ffff);
 
-        assert_eq!((state.phase(), state.generation(), state.pid()), (Phase::Live, 0xf_ffff, 0x7fff_ffff));
+        assert_eq!(
+            (state.phase(), state.generation(), state.pid()),
+            (Phase::Live, 0xf_ffff, 0x7fff_ffff)
+        );
         assert_eq!(State::new(Phase::Free, 3, 0).by(), None);
     }
 
     #[test]
     fn workers_are_daemonic() {
-        assert!(SlotFlags::WORKER.is_daemonic() && SlotFlags::DAEMONIC.is_daemonic() && !SlotFlags::PLAIN.is_daemonic());
+        assert!(
+            SlotFlags::WORKER.is_daemonic()
+                && SlotFlags::DAEMONIC.is_daemonic()
+                && !SlotFlags::PLAIN.is_daemonic()
+        );
     }
 }

@@ -89,12 +89,20 @@ impl<'a> Wait<'a> {
             None => Self::forever(),
             Some(Duration::ZERO) => Self::never(),
             // A deadline that the clock cannot express never comes.
-            Some(duration) => Instant::now().checked_add(duration).map_or_else(Self::forever, Self::until),
+            Some(duration) => Instant::now()
+                .checked_add(duration)
+                .map_or_else(Self::forever, Self::until),
         }
     }
 
     const fn with(deadline: Deadline) -> Self {
-        Self { deadline, interrupt: None, patience: Patience::Lock, spinning: Spinning::NotYet, naps: 0 }
+        Self {
+            deadline,
+            interrupt: None,
+            patience: Patience::Lock,
+            spinning: Spinning::NotYet,
+            naps: 0,
+        }
     }
 
     /// Calls `go_on` whenever a signal handler has run and each time the waiter looks again by itself (at least once a
@@ -133,22 +141,41 @@ impl<'a> Wait<'a> {
     /// # Errors
     /// [`Stop::Interrupted`] if the callback says stop.
     pub fn check_interrupt(&mut self) -> Result<(), Stop> {
-        match &mut self.interrupt {
-            Some(go_on) if !go_on() => Err(Stop::Interrupted),
-            _ => Ok(()),
+        let go_on = self.interrupt.as_mut().is_none_or(|go_on| go_on());
+
+        if go_on {
+            Ok(())
+        } else {
+            Err(Stop::Interrupted)
         }
     }
 
+    /// The operation is going to sleep in another way than on a word: the busy wait was in vain.
+    pub(crate) fn about_to_sleep(&mut self) {
+        self.spinning.failed(self.patience);
+    }
+
     /// One sleep of at most `limit`.
-    fn sleep(&mut self, word: &AtomicU32, expected: u32, watched: Option<OwnerId>, limit: Duration) -> WaitOutcome {
+    fn sleep(
+        &mut self,
+        word: &AtomicU32,
+        expected: u32,
+        watched: Option<OwnerId>,
+        limit: Duration,
+    ) -> WaitOutcome {
         self.spinning.failed(self.patience);
 
-        let Some(watched) = watched else { return futex::wait(word, expected, Some(limit)) };
-        let Some(slot) = slots::of(watched) else { return futex::wait(word, expected, Some(limit.min(UNWATCHED_SLEEP))) };
+        let Some(watched) = watched else {
+            return futex::wait(word, expected, Some(limit));
+        };
+        let Some(slot) = slots::of(watched) else {
+            return futex::wait(word, expected, Some(limit.min(UNWATCHED_SLEEP)));
+        };
 
         match slot.life.arm() {
             Some(armed) if futex::wait_any_supported() => {
-                let (outcome, index) = futex::wait_any(&[(word, expected), (slot.life.word(), armed)], Some(limit));
+                let (outcome, index) =
+                    futex::wait_any(&[(word, expected), (slot.life.word(), armed)], Some(limit));
                 if index == 1 || outcome == WaitOutcome::Changed {
                     slot.life.wake_all_if_dead();
                 }
@@ -157,7 +184,9 @@ impl<'a> Wait<'a> {
             Some(_) => futex::wait(word, expected, Some(limit.min(UNWATCHED_SLEEP))),
             None if !liveness::is_alive(watched) => WaitOutcome::Changed,
             None => {
-                let nap = FIRST_NAP.saturating_mul(1 << self.naps.min(16)).min(UNWATCHED_SLEEP);
+                let nap = FIRST_NAP
+                    .saturating_mul(1 << self.naps.min(16))
+                    .min(UNWATCHED_SLEEP);
                 self.naps += 1;
                 futex::wait(word, expected, Some(limit.min(nap)))
             }
@@ -186,7 +215,12 @@ impl Waiter for Wait<'_> {
         !self.is_never() && self.spinning.step(self.patience)
     }
 
-    fn wait(&mut self, word: &AtomicU32, expected: u32, watched: Option<OwnerId>) -> Result<(), Stop> {
+    fn wait(
+        &mut self,
+        word: &AtomicU32,
+        expected: u32,
+        watched: Option<OwnerId>,
+    ) -> Result<(), Stop> {
         let remaining = self.remaining().unwrap_or(LONGEST_SLEEP);
         if remaining.is_zero() {
             return Err(Stop::TimedOut);
@@ -220,7 +254,10 @@ impl Drop for Wait<'_> {
 
 impl fmt::Debug for Wait<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wait").field("deadline", &self.deadline).field("patience", &self.patience).finish_non_exhaustive()
+        f.debug_struct("Wait")
+            .field("deadline", &self.deadline)
+            .field("patience", &self.patience)
+            .finish_non_exhaustive()
     }
 }
 
@@ -381,7 +418,11 @@ mod tests {
         let mut wait = Wait::forever().with_interrupt(&mut stop);
         let word = AtomicU32::new(0);
 
-        assert_eq!(wait.wait(&word, 0, None), Ok(()), "looks again after a second");
+        assert_eq!(
+            wait.wait(&word, 0, None),
+            Ok(()),
+            "looks again after a second"
+        );
         assert_eq!(wait.wait(&word, 0, None), Err(Stop::Interrupted));
         drop(wait);
         assert_eq!(asked, 2);

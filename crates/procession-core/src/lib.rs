@@ -1,0 +1,13 @@
+//! procession's engine: shared memory that survives its users, and all that is built on it. It knows bytes, never a
+//! user's types.
+//!
+//! Modules use only those listed above them: `error`, `shm`, `primitives`, `ipc`, `process`, `pool`, `manager`.
+//! [`kinds`] alone points upwards: it lists what shared memory can hold.
+
+pub mod crash;
+pub mod error;
+mod kinds;
+pub mod shm;
+
+pub use error::{Error, ErrorKind, Result};
+pub use procession_sync::{Acquired, OwnerId, Stop};

@@ -1,0 +1,173 @@
+//! Handles inside messages: while a face serialises a message, each shared object in it becomes an index into the
+//! message's table of handles, and while it deserialises, an index becomes a handle again.
+//!
+//! Used by the faces' serialisers through two contexts of the calling thread, which may be nested (a serialiser may send
+//! another message). Outside a context a handle has no serialised form, since nobody would hold the object on the way:
+//! that is an error that says what to do.
+//!
+//! Contexts are private memory. The references themselves are taken when the message is made and given back by whoever
+//! frees it (see `message`).
+
+use super::family::{self, FamilyId};
+use super::object::{Holding, Layout, Object};
+use super::offset::BlockId;
+use crate::error::{Error, ErrorKind, Result};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+thread_local! {
+    static COLLECTING: RefCell<Vec<Collected>> = const { RefCell::new(Vec::new()) };
+    static READING: RefCell<Vec<Table>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The handles that a message will carry, kept alive until it does.
+#[derive(Debug, Default)]
+pub struct Collected {
+    holdings: Vec<Arc<Holding>>,
+    indices: HashMap<BlockId, u32>,
+}
+
+#[derive(Debug)]
+struct Table {
+    family: FamilyId,
+    entries: Vec<Option<BlockId>>,
+}
+
+impl Collected {
+    /// No handles.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Does the message carry no handle?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.holdings.is_empty()
+    }
+
+    /// What the handles name, by index.
+    #[must_use]
+    pub fn ids(&self) -> Vec<BlockId> {
+        self.holdings.iter().map(|holding| holding.id()).collect()
+    }
+
+    fn add(&mut self, holding: &Arc<Holding>) -> u32 {
+        *self.indices.entry(holding.id()).or_insert_with(|| {
+            self.holdings.push(Arc::clone(holding));
+            self.holdings.len() as u32 - 1
+        })
+    }
+}
+
+/// While it lives, the calling thread's serialisers may note handles.
+#[derive(Debug)]
+#[must_use]
+pub struct Collecting {
+    not_send: PhantomData<*const ()>,
+}
+
+impl Collecting {
+    /// Begins to collect handles on this thread.
+    pub fn begin() -> Self {
+        COLLECTING.with_borrow_mut(|stack| stack.push(Collected::default()));
+        Self {
+            not_send: PhantomData,
+        }
+    }
+
+    /// What has been collected.
+    #[must_use]
+    pub fn finish(self) -> Collected {
+        COLLECTING
+            .with_borrow_mut(|stack| stack.last_mut().map(std::mem::take))
+            .unwrap_or_default()
+    }
+}
+
+impl Drop for Collecting {
+    fn drop(&mut self) {
+        // The handles are dropped after the borrow has ended.
+        let collected = COLLECTING.try_with(|stack| stack.borrow_mut().pop());
+        drop(collected);
+    }
+}
+
+/// Notes that the message being serialised carries `object`; returns the index to write in its place.
+///
+/// # Errors
+/// [`ErrorKind::OutsideMessage`] if no message is being serialised on this thread.
+pub fn note<T: Layout>(object: &Object<T>) -> Result<u32> {
+    note_holding(object.holding())
+}
+
+fn note_holding(holding: &Arc<Holding>) -> Result<u32> {
+    COLLECTING.with_borrow_mut(|stack| stack.last_mut().map(|collected| collected.add(holding))).ok_or_else(|| {
+        Error::new(
+            ErrorKind::OutsideMessage,
+            "serialise a shared object: it can only travel as an argument of a process or task, or through a queue of \
+             its own family; use a manager or a listener to reach other programs",
+        )
+    })
+}
+
+/// Is a message being serialised on this thread?
+#[must_use]
+pub fn is_collecting() -> bool {
+    COLLECTING.with_borrow(|stack| !stack.is_empty())
+}
+
+/// While it lives, the calling thread's deserialisers may resolve the handles of one message.
+#[derive(Debug)]
+#[must_use]
+pub struct Reading {
+    not_send: PhantomData<*const ()>,
+}
+
+impl Reading {
+    /// Begins to read a message of `family` with this table; the message must live as long as the context.
+    pub fn begin(family: FamilyId, entries: Vec<Option<BlockId>>) -> Self {
+        READING.with_borrow_mut(|stack| stack.push(Table { family, entries }));
+        Self {
+            not_send: PhantomData,
+        }
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let _ = READING.try_with(|stack| stack.borrow_mut().pop());
+    }
+}
+
+/// The handle that the message being read carries at `index`.
+///
+/// # Errors
+/// [`ErrorKind::OutsideMessage`] if no message is being read on this thread; [`ErrorKind::ForeignHandle`],
+/// [`ErrorKind::StaleHandle`] or [`ErrorKind::WrongKind`] if the handle is not one to such an object.
+pub fn resolve<T: Layout>(index: u32) -> Result<Object<T>> {
+    let (family, entry) = READING
+        .with_borrow(|stack| stack.last().map(|table| (table.family, table.entries.get(index as usize).copied().flatten())))
+        .ok_or_else(|| {
+            Error::new(
+                ErrorKind::OutsideMessage,
+                "deserialise a shared object: it can only be read from a message of its own family, by the engine",
+            )
+        })?;
+
+    if family != family::id()? {
+        return Err(Error::new(
+            ErrorKind::ForeignHandle,
+            "deserialise a shared object: it belongs to another program's family; use a manager or a listener to reach it",
+        ));
+    }
+    let id = entry.ok_or_else(|| {
+        Error::new(
+            ErrorKind::StaleHandle,
+            format!("deserialise a shared object: the message has no handle {index}"),
+        )
+    })?;
+    Object::attach(id)
+}

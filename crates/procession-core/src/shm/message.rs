@@ -1,0 +1,186 @@
+//! `Message`: a block with a payload and the handles that travel in it.
+//!
+//! Used by queues, by the arguments of processes, by pools: whatever is serialised with handles inside becomes one. The
+//! table of handles is evidence (see `references`): its entries are taken when the message is made, while it is private
+//! to its maker, and given back by whoever frees the block, from the table alone, without knowing the payload. So a
+//! message that is never received, whose sender or receiver dies, or that lies in a queue when the queue ends, gives back
+//! what it holds.
+//!
+//! ```text
+//! block:  handles: u32 | reserved: u32 | payload length: u64 | entries: u64 each | payload (aligned to 16)
+//! ```
+
+#![expect(
+    unsafe_code,
+    reason = "the parts are reached through the block's address"
+)]
+
+use super::block::Block;
+use super::handles::Collected;
+use super::heap;
+use super::kind::Kind;
+use super::offset::BlockId;
+use super::references;
+use crate::crash::crash_point;
+use crate::error::{Error, Result};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+#[derive(Debug)]
+#[repr(C)]
+struct Header {
+    handles: AtomicU32,
+    reserved: AtomicU32,
+    payload: AtomicU64,
+}
+
+/// A message that this process holds exclusively. Dropping it gives back its handles and its block.
+#[derive(Debug)]
+pub struct Message {
+    /// Empty once the message has been handed on.
+    block: Option<Block>,
+}
+
+impl Message {
+    /// A message with room for `payload` bytes that holds what an encoder collected.
+    ///
+    /// # Errors
+    /// The heap is over its budget or out of memory.
+    pub fn create(collected: &Collected, payload: usize) -> Result<Self> {
+        let handles = collected.ids();
+        let count = u32::try_from(handles.len()).map_err(|_| too_large())?;
+        let len = payload
+            .checked_add(payload_at(handles.len()))
+            .ok_or_else(too_large)?;
+        let block = heap::allocate_kind(len, Kind::MESSAGE)?;
+
+        // Before the count says so, an entry is no evidence; from then on it must be 0 or true.
+        for index in 0..handles.len() {
+            entry(&block, index).store(0, Ordering::Relaxed);
+        }
+        header(&block)
+            .payload
+            .store(payload as u64, Ordering::Relaxed);
+        // SYNC: message's table cleared -> destroy
+        header(&block).handles.store(count, Ordering::Release);
+        let message = Self { block: Some(block) };
+        crash_point!("message.begun");
+
+        for (index, id) in handles.iter().enumerate() {
+            let place = message.block().id().offset().plus(entry_at(index) as u64);
+            references::take(*id, place)?;
+            crash_point!("message.handle");
+        }
+        Ok(message)
+    }
+
+    /// Takes over a block that is private to this process.
+    ///
+    /// # Safety
+    /// The block was made by [`Message::create`].
+    #[must_use]
+    pub unsafe fn from_block(block: Block) -> Self {
+        Self { block: Some(block) }
+    }
+
+    /// Hands the block on as it is; its next owner frees it as a message.
+    #[must_use]
+    pub fn into_block(mut self) -> Option<Block> {
+        self.block.take()
+    }
+
+    /// What the message's handles name, in the order in which they were collected.
+    #[must_use]
+    pub fn handles(&self) -> Vec<Option<BlockId>> {
+        let block = self.block();
+
+        (0..handles_in(block))
+            .map(|index| BlockId::from_bits(entry(block, index).load(Ordering::Relaxed)))
+            .collect()
+    }
+
+    /// The payload.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        let (first, len) = payload_of(self.block());
+
+        // SAFETY: the range lies inside the block (`payload_of` sees to it), which this process holds exclusively.
+        unsafe { std::slice::from_raw_parts(first.as_ptr(), len) }
+    }
+
+    /// The payload, to be written.
+    pub fn payload_mut(&mut self) -> &mut [u8] {
+        let (first, len) = payload_of(self.block());
+
+        // SAFETY: as for `payload`; the borrow of `self` makes it exclusive within the process.
+        unsafe { std::slice::from_raw_parts_mut(first.as_ptr(), len) }
+    }
+
+    fn block(&self) -> &Block {
+        match &self.block {
+            Some(block) => block,
+            None => unreachable!("only into_block empties it, and consumes the message"),
+        }
+    }
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        if let Some(block) = &self.block {
+            destroy(block);
+        }
+    }
+}
+
+/// Gives back the handles in the table; the block's holder frees it afterwards.
+pub(crate) fn destroy(block: &Block) {
+    for index in 0..handles_in(block) {
+        references::give_back(block.id().offset().plus(entry_at(index) as u64));
+        crash_point!("message.given");
+    }
+    header(block).handles.store(0, Ordering::Relaxed);
+}
+
+/// How many entries the table has; never more than fit, whatever the block says.
+fn handles_in(block: &Block) -> usize {
+    if block.len() < size_of::<Header>() {
+        return 0;
+    }
+    // SYNC: message's table cleared -> destroy
+    let count = header(block).handles.load(Ordering::Acquire) as usize;
+
+    count.min((block.len() - size_of::<Header>()) / size_of::<AtomicU64>())
+}
+
+fn payload_of(block: &Block) -> (NonNull<u8>, usize) {
+    let at = payload_at(handles_in(block)).min(block.len());
+    let len = (header(block).payload.load(Ordering::Relaxed) as usize).min(block.len() - at);
+
+    // SAFETY: the block is at least this long.
+    (unsafe { block.data().add(at) }, len)
+}
+
+const fn entry_at(index: usize) -> usize {
+    size_of::<Header>() + index * size_of::<AtomicU64>()
+}
+
+const fn payload_at(handles: usize) -> usize {
+    entry_at(handles).next_multiple_of(16)
+}
+
+fn header(block: &Block) -> &Header {
+    // SAFETY: blocks are aligned to 64 bytes and at least that long; any bytes are valid atomics.
+    unsafe { block.data().cast().as_ref() }
+}
+
+fn entry(block: &Block, index: usize) -> &AtomicU64 {
+    // SAFETY: callers stay below the number of entries that fit into the block.
+    let place = unsafe { block.data().add(entry_at(index)) }.cast::<AtomicU64>();
+    // SAFETY: the place is aligned to 8 and inside the block; any bytes are a valid atomic.
+    unsafe { place.as_ref() }
+}
+
+#[cold]
+fn too_large() -> Error {
+    Error::no_memory("make a message of this size")
+}
