@@ -6,6 +6,7 @@
 
 pub mod crash;
 pub mod error;
+pub mod ipc;
 mod kinds;
 pub mod shm;
 

@@ -1,0 +1,15 @@
+//! Communication: messages over byte streams, and waiting for several things at once.
+
+mod connection;
+#[cfg(test)]
+mod connection_tests;
+mod direction;
+mod frame;
+mod local_lock;
+pub mod queue;
+pub(crate) mod readiness;
+mod wait;
+
+pub use connection::{Access, Connection, ReceiveIntoError, pipe};
+pub use direction::{DirectionState, SharedDirection};
+pub use wait::{Waitable, wait};
