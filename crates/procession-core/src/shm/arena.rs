@@ -88,7 +88,10 @@ pub(crate) struct Arena {
 /// This process is in no family; a segment that has to be looked at cannot be mapped.
 pub(crate) fn lock() -> Result<Arena> {
     let header = family::header().ok_or_else(segment::outside)?;
-    let arena = Arena { header, me: identity::me()? };
+    let arena = Arena {
+        header,
+        me: identity::me()?,
+    };
 
     if header.arena.lock.acquire_regardless(&mut Wait::forever()) == Acquired::OwnerDied {
         header.arena.uncounted.store(1, Ordering::Relaxed);
@@ -150,7 +153,10 @@ impl Arena {
     ///
     /// # Errors
     /// A segment cannot be mapped.
-    pub(crate) fn each_run(&self, mut visit: impl FnMut(Run, Word) -> ControlFlow<()>) -> Result<()> {
+    pub(crate) fn each_run(
+        &self,
+        mut visit: impl FnMut(Run, Word) -> ControlFlow<()>,
+    ) -> Result<()> {
         for segment in 0..self.segments().count() {
             let region = Region::of(segment)?;
             let top = self.top(segment);
@@ -159,7 +165,16 @@ impl Arena {
             while index < top {
                 let descriptor = region.descriptor(index);
                 let chunks = length(descriptor);
-                if visit(Run { region, index, chunks }, descriptor.word.load()).is_break() {
+                if visit(
+                    Run {
+                        region,
+                        index,
+                        chunks,
+                    },
+                    descriptor.word.load(),
+                )
+                .is_break()
+                {
                     return Ok(());
                 }
                 index += chunks;
@@ -178,7 +193,9 @@ impl Arena {
         }
 
         let found = match self.find_by_walk(chunks)? {
-            Some(run) if run.descriptor().word.load().is(State::Warm) => return Ok(Some(self.take_part(run, chunks))),
+            Some(run) if run.descriptor().word.load().is(State::Warm) => {
+                return Ok(Some(self.take_part(run, chunks)));
+            }
             found => found,
         };
         if self.resident_chunks() + chunks as u64 > self.budget_chunks() {
@@ -200,7 +217,9 @@ impl Arena {
             return Ok(Some(self.take_part(run, 1)));
         }
         match self.find_by_walk(1)? {
-            Some(run) if run.descriptor().word.load().is(State::Warm) => Ok(Some(self.take_part(run, 1))),
+            Some(run) if run.descriptor().word.load().is(State::Warm) => {
+                Ok(Some(self.take_part(run, 1)))
+            }
             _ => self.take(batch),
         }
     }
@@ -215,30 +234,52 @@ impl Arena {
         }
 
         descriptor.kind.store(0, Ordering::Relaxed);
-        descriptor.bytes.store((chunks * CHUNK) as u64, Ordering::Relaxed);
+        descriptor
+            .bytes
+            .store((chunks * CHUNK) as u64, Ordering::Relaxed);
         crash_point!("heap.run.found");
-        descriptor.word.store(word.with(State::Private, Some(self.me)));
+        descriptor
+            .word
+            .store(word.with(State::Private, Some(self.me)));
         crash_point!("heap.run.taken");
 
-        add(&self.segments().entry(run.region.segment()).free, -(chunks as i64));
+        add(
+            &self.segments().entry(run.region.segment()).free,
+            -(chunks as i64),
+        );
         if cold {
             add(&self.state().resident, chunks as i64);
-            self.state().most_resident.fetch_max(self.resident_chunks(), Ordering::Relaxed);
+            self.state()
+                .most_resident
+                .fetch_max(self.resident_chunks(), Ordering::Relaxed);
         } else {
             add(&self.state().warm, -(chunks as i64));
         }
-        Taken { run: Run { chunks, ..run }, cold }
+        Taken {
+            run: Run { chunks, ..run },
+            cold,
+        }
     }
 
     /// Makes what follows the first `chunks` of `run` a run of its own in `state`, which is warm or cold.
     fn split(&self, run: Run, chunks: usize, state: State) {
-        let rest = Run { index: run.index + chunks, chunks: run.chunks - chunks, ..run };
+        let rest = Run {
+            index: run.index + chunks,
+            chunks: run.chunks - chunks,
+            ..run
+        };
         let descriptor = rest.descriptor();
 
-        descriptor.chunks.store(rest.chunks as u32, Ordering::Relaxed);
-        descriptor.word.store(descriptor.word.load().with(state, None));
+        descriptor
+            .chunks
+            .store(rest.chunks as u32, Ordering::Relaxed);
+        descriptor
+            .word
+            .store(descriptor.word.load().with(state, None));
         crash_point!("heap.run.split");
-        run.descriptor().chunks.store(chunks as u32, Ordering::Relaxed);
+        run.descriptor()
+            .chunks
+            .store(chunks as u32, Ordering::Relaxed);
         crash_point!("heap.run.shortened");
 
         if state == State::Warm {
@@ -283,7 +324,9 @@ impl Arena {
 
     /// A slab of this process or of nobody, all of whose blocks are free, becomes a warm run.
     pub(crate) fn free_slab(&self, run: Run, generation: u32) {
-        run.descriptor().word.store(Word::new(State::Warm, None, generation));
+        run.descriptor()
+            .word
+            .store(Word::new(State::Warm, None, generation));
         crash_point!("heap.slab.freed");
         self.count_free(run, State::Warm);
     }
@@ -310,9 +353,14 @@ impl Arena {
         let Some(run) = found else { return Ok(None) };
 
         let descriptor = run.descriptor();
-        descriptor.word.store(descriptor.word.load().with(State::Returning, Some(self.me)));
+        descriptor
+            .word
+            .store(descriptor.word.load().with(State::Returning, Some(self.me)));
         crash_point!("heap.run.returning");
-        add(&self.segments().entry(run.region.segment()).free, -(run.chunks as i64));
+        add(
+            &self.segments().entry(run.region.segment()).free,
+            -(run.chunks as i64),
+        );
         add(&self.state().warm, -(run.chunks as i64));
         Ok(Some(run))
     }
@@ -322,7 +370,9 @@ impl Arena {
         for segment in 0..self.segments().count() {
             let entry = self.segments().entry(segment);
             let miss = entry.miss.load(Ordering::Relaxed);
-            if entry.free.load(Ordering::Relaxed) < chunks as u64 || (miss != 0 && miss <= chunks as u64) {
+            if entry.free.load(Ordering::Relaxed) < chunks as u64
+                || (miss != 0 && miss <= chunks as u64)
+            {
                 continue;
             }
             if let Some(run) = self.walk_segment(Region::of(segment)?, chunks) {
@@ -342,7 +392,11 @@ impl Arena {
             let descriptor = region.descriptor(index);
             let word = descriptor.word.load();
             let is_warm = word.is(State::Warm);
-            let mut run = Run { region, index, chunks: length(descriptor) };
+            let mut run = Run {
+                region,
+                index,
+                chunks: length(descriptor),
+            };
             if is_warm || word.is(State::Cold) {
                 run.chunks = merge(run, top, if is_warm { State::Warm } else { State::Cold });
                 if run.chunks >= chunks {
@@ -362,23 +416,33 @@ impl Arena {
         let table = self.segments();
         let has_room = |&segment: &usize| {
             let entry = table.entry(segment);
-            entry.top.load(Ordering::Relaxed) + chunks as u64 <= entry.chunks.load(Ordering::Relaxed)
+            entry.top.load(Ordering::Relaxed) + chunks as u64
+                <= entry.chunks.load(Ordering::Relaxed)
         };
         let segment = match (0..table.count()).find(has_room) {
             Some(segment) => segment,
             None => table.add(chunks as u64)?,
         };
         let region = Region::of(segment)?;
-        let run = Run { region, index: self.top(segment), chunks };
+        let run = Run {
+            region,
+            index: self.top(segment),
+            chunks,
+        };
         let (start, len) = region.file_range(table, run.index, chunks);
         segment::grow(start + len)?;
 
         let descriptor = run.descriptor();
         descriptor.chunks.store(chunks as u32, Ordering::Relaxed);
-        descriptor.word.store(descriptor.word.load().with(State::Cold, None));
+        descriptor
+            .word
+            .store(descriptor.word.load().with(State::Cold, None));
         crash_point!("heap.run.written");
         // SYNC: segment extended -> top
-        table.entry(segment).top.store((run.index + chunks) as u64, Ordering::Release);
+        table
+            .entry(segment)
+            .top
+            .store((run.index + chunks) as u64, Ordering::Release);
         crash_point!("heap.run.extended");
         add(&table.entry(segment).free, chunks as i64);
         Ok(run)
@@ -393,7 +457,11 @@ impl Arena {
     /// Counts everything again if the last owner of the lock did not get to it.
     #[inline]
     fn settle(&self) -> Result<()> {
-        if self.state().uncounted.load(Ordering::Relaxed) == 0 { Ok(()) } else { self.count() }
+        if self.state().uncounted.load(Ordering::Relaxed) == 0 {
+            Ok(())
+        } else {
+            self.count()
+        }
     }
 
     #[cold]
@@ -462,7 +530,9 @@ impl Arena {
                     best = Some((index, hint));
                     break;
                 }
-                if hint.chunks() > chunks && best.is_none_or(|(_, best)| hint.chunks() < best.chunks()) {
+                if hint.chunks() > chunks
+                    && best.is_none_or(|(_, best)| hint.chunks() < best.chunks())
+                {
                     best = Some((index, hint));
                 }
             }
@@ -517,7 +587,11 @@ impl Hint {
     #[inline]
     fn check(self) -> Option<Run> {
         let region = Region::of((self.0 >> 56) as usize).ok()?;
-        let run = Run { region, index: (self.0 >> 32) as usize & 0xff_ffff, chunks: self.chunks() };
+        let run = Run {
+            region,
+            index: (self.0 >> 32) as usize & 0xff_ffff,
+            chunks: self.chunks(),
+        };
         let descriptor = run.descriptor();
 
         (descriptor.word.load().is(State::Warm) && length(descriptor) == run.chunks).then_some(run)
@@ -533,7 +607,9 @@ fn merge(run: Run, top: usize, state: State) -> usize {
             break;
         }
         chunks += length(next);
-        run.descriptor().chunks.store(chunks as u32, Ordering::Relaxed);
+        run.descriptor()
+            .chunks
+            .store(chunks as u32, Ordering::Relaxed);
         crash_point!("heap.run.lengthened");
         clear(next);
         crash_point!("heap.run.merged");
@@ -559,5 +635,8 @@ fn length(descriptor: &Descriptor) -> usize {
 /// Changes a counter that only the holder of the arena lock changes.
 #[inline]
 fn add(counter: &AtomicU64, by: i64) {
-    counter.store(counter.load(Ordering::Relaxed).saturating_add_signed(by), Ordering::Relaxed);
+    counter.store(
+        counter.load(Ordering::Relaxed).saturating_add_signed(by),
+        Ordering::Relaxed,
+    );
 }

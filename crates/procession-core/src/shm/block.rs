@@ -25,8 +25,13 @@ use std::sync::atomic::Ordering;
 /// Where a block's state and metadata are.
 #[derive(Clone, Copy)]
 enum Home {
-    Small { descriptor: &'static Descriptor, entry: &'static Entry },
-    Large { run: Run },
+    Small {
+        descriptor: &'static Descriptor,
+        entry: &'static Entry,
+    },
+    Large {
+        run: Run,
+    },
 }
 
 impl Home {
@@ -56,7 +61,9 @@ impl Home {
     #[inline]
     fn set_meta(&self, len: usize, kind: Kind) {
         match self {
-            Self::Small { entry, .. } => entry.meta.store(pack_meta(len, kind.0), Ordering::Relaxed),
+            Self::Small { entry, .. } => {
+                entry.meta.store(pack_meta(len, kind.0), Ordering::Relaxed)
+            }
             Self::Large { run } => {
                 run.descriptor().bytes.store(len as u64, Ordering::Relaxed);
                 run.descriptor().kind.store(kind.0, Ordering::Relaxed);
@@ -85,9 +92,18 @@ unsafe impl Sync for Block {}
 impl Block {
     #[inline]
     pub(super) fn from_small(small: Small, len: usize) -> Self {
-        let home = Home::Small { descriptor: small.descriptor, entry: small.entry };
+        let home = Home::Small {
+            descriptor: small.descriptor,
+            entry: small.entry,
+        };
 
-        Self { data: small.data, len, offset: small.offset, word: small.word, home }
+        Self {
+            data: small.data,
+            len,
+            offset: small.offset,
+            word: small.word,
+            home,
+        }
     }
 
     pub(super) fn from_run(run: Run, len: usize) -> Self {
@@ -111,6 +127,12 @@ impl Block {
         claimed
     }
 
+    /// Does a block of this name live, in whatever hands?
+    #[must_use]
+    pub fn exists(id: BlockId) -> bool {
+        Place::of(id).is_some()
+    }
+
     /// Takes an object that no holder has any more: Shared to private, in exactly this generation.
     #[must_use]
     pub(crate) fn claim_shared(id: BlockId) -> Option<Self> {
@@ -123,7 +145,8 @@ impl Block {
         let word = place.word;
         let private = word.with(State::Private, Some(me));
 
-        (word.is(from) && place.home.word().change(word, private)).then(|| place.into_block(id, private))
+        (word.is(from) && place.home.word().change(word, private))
+            .then(|| place.into_block(id, private))
     }
 
     /// The value for a block that is private to this process already, of which there is no other value.
@@ -136,7 +159,8 @@ impl Block {
         let place = Place::of(id)?;
         let word = place.word;
 
-        word.is_of(State::Private, me).then(|| place.into_block(id, word))
+        word.is_of(State::Private, me)
+            .then(|| place.into_block(id, word))
     }
 
     /// Makes what was private to the dead `owner` this process's.
@@ -257,7 +281,10 @@ impl Block {
 
     fn hand_on(self, state: State, owner: Option<OwnerId>) -> BlockId {
         let block = ManuallyDrop::new(self);
-        let handed = block.home.word().change(block.word, block.word.with(state, owner));
+        let handed = block
+            .home
+            .word()
+            .change(block.word, block.word.with(state, owner));
         debug_assert!(handed, "block {:?} was not this process's", block.offset);
 
         block.id()
@@ -283,7 +310,11 @@ impl Drop for Block {
             Home::Large { run } => {
                 // What cannot be given back to the system is still private, and swept when this process ends.
                 let freed = run::free(run, self.word);
-                debug_assert!(!matches!(freed, Ok(false)), "block {:?} was freed twice", self.offset);
+                debug_assert!(
+                    !matches!(freed, Ok(false)),
+                    "block {:?} was freed twice",
+                    self.offset
+                );
             }
         }
     }
@@ -291,7 +322,11 @@ impl Drop for Block {
 
 impl fmt::Debug for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Block").field("offset", &self.offset).field("len", &self.len).field("word", &self.word).finish()
+        f.debug_struct("Block")
+            .field("offset", &self.offset)
+            .field("len", &self.len)
+            .field("word", &self.word)
+            .finish()
     }
 }
 
@@ -305,16 +340,6 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Is it private to `owner`?
-    pub(crate) fn is_private_to(&self, owner: OwnerId) -> bool {
-        self.word.is_of(State::Private, owner)
-    }
-
-    /// Is it an object?
-    pub(crate) fn is_shared(&self) -> bool {
-        self.word.is(State::Shared)
-    }
-
     /// Does it belong to a queue?
     pub(crate) fn is_queued(&self) -> bool {
         self.word.is(State::Queued)
@@ -327,7 +352,12 @@ pub(crate) fn find(id: BlockId) -> Option<Found> {
     let place = Place::of(id)?;
     let (len, kind) = place.home.meta();
 
-    Some(Found { data: place.data, len, kind, word: place.word })
+    Some(Found {
+        data: place.data,
+        len,
+        kind,
+        word: place.word,
+    })
 }
 
 /// An object none of whose holders is left becomes private to this process; false if it is no object of this generation.
@@ -364,7 +394,16 @@ impl Place {
                 return None;
             }
             let chunks = descriptor.chunks.load(Ordering::Relaxed) as usize;
-            (Home::Large { run: Run { region, index, chunks } }, state)
+            (
+                Home::Large {
+                    run: Run {
+                        region,
+                        index,
+                        chunks,
+                    },
+                },
+                state,
+            )
         };
 
         let lives = word.is(State::Private) || word.is(State::Shared) || word.is(State::Queued);
@@ -377,6 +416,12 @@ impl Place {
     fn into_block(self, id: BlockId, word: Word) -> Block {
         let (len, _) = self.home.meta();
 
-        Block { data: self.data, len, offset: id.offset(), word, home: self.home }
+        Block {
+            data: self.data,
+            len,
+            offset: id.offset(),
+            word,
+            home: self.home,
+        }
     }
 }

@@ -77,7 +77,14 @@ impl StateWord {
     #[inline]
     pub(crate) fn change(&self, from: Word, to: Word) -> bool {
         // SYNC: block freed, then slab looked at -> slab orphaned, then blocks counted
-        self.0.compare_exchange(from.to_bits(), to.to_bits(), Ordering::SeqCst, Ordering::Relaxed).is_ok()
+        self.0
+            .compare_exchange(
+                from.to_bits(),
+                to.to_bits(),
+                Ordering::SeqCst,
+                Ordering::Relaxed,
+            )
+            .is_ok()
     }
 }
 

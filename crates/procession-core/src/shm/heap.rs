@@ -64,11 +64,52 @@ pub fn allocate_zeroed(len: usize) -> Result<Block> {
 fn allocate_large(len: usize) -> Result<Block> {
     let chunks = len.div_ceil(CHUNK);
     if chunks > u32::MAX as usize {
-        return Err(Error::new(ErrorKind::TooLarge, format!("allocate {len} bytes of shared memory: no block can be as long")));
+        return Err(Error::new(
+            ErrorKind::TooLarge,
+            format!("allocate {len} bytes of shared memory: no block can be as long"),
+        ));
     }
 
     Ok(Block::from_run(run::allocate(chunks)?, len))
 }
+
+/// Every place where a test can kill a process that uses the heap.
+#[cfg(feature = "crash-points")]
+pub const CRASH_POINTS: &[&str] = &[
+    "heap.segment.written",
+    "heap.segment.added",
+    "heap.run.written",
+    "heap.run.extended",
+    "heap.run.found",
+    "heap.run.taken",
+    "heap.run.reserved",
+    "heap.run.split",
+    "heap.run.shortened",
+    "heap.run.lengthened",
+    "heap.run.merged",
+    "heap.run.freed",
+    "heap.run.returning",
+    "heap.run.punched",
+    "heap.slab.written",
+    "heap.slab.made",
+    "heap.slab.freed",
+    "heap.slab.adopted",
+    "heap.small.taken",
+    "heap.small.freed",
+    "heap.block.queued",
+    "heap.block.claimed",
+];
+
+/// The places in the sweep, where the process dies that recovers another.
+#[cfg(feature = "crash-points")]
+pub const SWEEP_CRASH_POINTS: &[&str] = &[
+    "sweep.looked",
+    "sweep.inherited",
+    "sweep.destroyed",
+    "heap.slab.orphaned",
+    "heap.small.freed",
+    "heap.run.freed",
+];
 
 /// Looks for processes that have died, gives back what they had, and says how many they were.
 pub fn recover() -> usize {

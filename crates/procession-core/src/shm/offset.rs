@@ -93,7 +93,10 @@ pub struct BlockId(NonZeroU64);
 impl BlockId {
     /// Segment in the upper 5 bits, then the offset in units of 64 bytes, then the generation.
     pub(crate) fn new(offset: Offset, generation: u32) -> Option<Self> {
-        debug_assert!(offset.at() < SEGMENT_LIMIT && offset.at() % (1 << ALIGN_BITS) == 0, "{offset:?} cannot be a block");
+        debug_assert!(
+            offset.at() < SEGMENT_LIMIT && offset.at().is_multiple_of(1 << ALIGN_BITS),
+            "{offset:?} cannot be a block"
+        );
         let place = (offset.segment() as u64) << GRANULE_BITS | offset.at() >> ALIGN_BITS;
 
         Self::from_bits(place << GENERATION_BITS | u64::from(generation & GENERATION_MASK))

@@ -33,7 +33,9 @@ pub(crate) fn allocate(chunks: usize) -> Result<Run> {
 /// As [`allocate`] for the one chunk of a slab; if none is warm, those that come next are made resident with it.
 pub(crate) fn allocate_chunk() -> Result<Run> {
     let taken = arena::lock()?.take_for_slab(BATCH)?;
-    let Some(taken) = taken else { return allocate(1) };
+    let Some(taken) = taken else {
+        return allocate(1);
+    };
 
     let run = make_resident(taken)?;
     if run.chunks > 1 {
@@ -102,7 +104,11 @@ fn relieve(arena: Arena, chunks: usize) -> Result<()> {
 
     let arena = arena::lock()?;
     let bytes = |chunks: u64| chunks * CHUNK as u64;
-    Err(Error::over_budget(bytes(chunks as u64), bytes(arena.resident_chunks()), bytes(budget)))
+    Err(Error::over_budget(
+        bytes(chunks as u64),
+        bytes(arena.resident_chunks()),
+        bytes(budget),
+    ))
 }
 
 fn make_resident(taken: Taken) -> Result<Run> {
@@ -136,7 +142,9 @@ fn reserve(run: &Run) -> Result<()> {
             Ok(()) => done += step,
             Err(error) if error.is_interrupted() => {}
             Err(error) if error.is_no_memory() => {
-                return Err(Error::no_memory(format!("allocate {len} bytes of shared memory: the system has no memory left")));
+                return Err(Error::no_memory(format!(
+                    "allocate {len} bytes of shared memory: the system has no memory left"
+                )));
             }
             Err(error) => return Err(error.into()),
         }
@@ -148,5 +156,7 @@ fn reserve(run: &Run) -> Result<()> {
 fn place(run: &Run) -> Result<(u64, u64)> {
     let header = super::family::header().ok_or_else(segment::outside)?;
 
-    Ok(run.region.file_range(&header.segments, run.index, run.chunks))
+    Ok(run
+        .region
+        .file_range(&header.segments, run.index, run.chunks))
 }

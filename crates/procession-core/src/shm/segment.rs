@@ -8,7 +8,10 @@
 //! Layout of a segment: header (of the first only), one [`Descriptor`] per chunk, one table of [`Entry`] per chunk,
 //! chunks. A process that dies while it adds a segment leaves an entry that does not count yet.
 
-#![expect(unsafe_code, reason = "the heap's parts are reached through the addresses of its segments")]
+#![expect(
+    unsafe_code,
+    reason = "the heap's parts are reached through the addresses of its segments"
+)]
 
 use super::chunk::{Descriptor, ENTRIES, Entry};
 use super::family;
@@ -71,11 +74,17 @@ impl SegmentTable {
 
     /// The bytes of address space that all segments take.
     pub(crate) fn mapped_bytes(&self) -> u64 {
-        (0..self.count()).map(|segment| self.layout(segment).len).sum()
+        (0..self.count())
+            .map(|segment| self.layout(segment).len)
+            .sum()
     }
 
     fn layout(&self, segment: usize) -> Layout {
-        let header = if segment == 0 { u64::from(self.header_len.load(Ordering::Relaxed)) } else { 0 };
+        let header = if segment == 0 {
+            u64::from(self.header_len.load(Ordering::Relaxed))
+        } else {
+            0
+        };
 
         Layout::new(header, self.entries[segment].chunks.load(Ordering::Relaxed))
     }
@@ -86,7 +95,11 @@ impl SegmentTable {
     /// All segments are in use, or the run is too long for any.
     pub(crate) fn add(&self, chunks: u64) -> Result<usize> {
         let segment = self.count();
-        let room = if segment == 1 { SECOND_CHUNKS } else { self.last_chunks(segment) * 2 };
+        let room = if segment == 1 {
+            SECOND_CHUNKS
+        } else {
+            self.last_chunks(segment) * 2
+        };
         let room = room.min(DOUBLE_TO).max(chunks);
         let layout = Layout::new(0, room);
         if segment == SEGMENTS || layout.len > SEGMENT_LIMIT {
@@ -129,10 +142,17 @@ struct Layout {
 impl Layout {
     const fn new(header_len: u64, chunks: u64) -> Self {
         let descriptors = header_len.next_multiple_of(64);
-        let entries = (descriptors + chunks * size_of::<Descriptor>() as u64).next_multiple_of(PAGE);
-        let data = (entries + chunks * size_of::<[Entry; ENTRIES]>() as u64).next_multiple_of(CHUNK as u64);
+        let entries =
+            (descriptors + chunks * size_of::<Descriptor>() as u64).next_multiple_of(PAGE);
+        let data = (entries + chunks * size_of::<[Entry; ENTRIES]>() as u64)
+            .next_multiple_of(CHUNK as u64);
 
-        Self { descriptors, entries, data, len: data + chunks * CHUNK as u64 }
+        Self {
+            descriptors,
+            entries,
+            data,
+            len: data + chunks * CHUNK as u64,
+        }
     }
 }
 
@@ -178,7 +198,9 @@ pub(crate) fn create_first(memory: MemoryObject, header_len: usize) -> Result<No
 /// Enters the first segment into the table of the header that now lies in it.
 pub(crate) fn begin(table: &SegmentTable, header_len: usize) {
     table.header_len.store(header_len as u32, Ordering::Relaxed);
-    table.entries[0].chunks.store(FIRST_CHUNKS, Ordering::Relaxed);
+    table.entries[0]
+        .chunks
+        .store(FIRST_CHUNKS, Ordering::Relaxed);
     // SYNC: segment added -> count
     table.count.store(1, Ordering::Release);
 }
@@ -190,16 +212,25 @@ pub(crate) fn begin(table: &SegmentTable, header_len: usize) {
 pub(crate) fn join(memory: MemoryObject, header_len: usize) -> Result<NonNull<u8>> {
     let layout = Layout::new(header_len as u64, FIRST_CHUNKS);
     if memory.len()? < layout.data {
-        return Err(Error::new(ErrorKind::WrongLayout, "join the family: the descriptor is not that of a family's memory"));
+        return Err(Error::new(
+            ErrorKind::WrongLayout,
+            "join the family: the descriptor is not that of a family's memory",
+        ));
     }
     map_first(memory, layout)
 }
 
 fn map_first(object: MemoryObject, layout: Layout) -> Result<NonNull<u8>> {
-    let memory = Memory { file: object.identity()?, object };
+    let memory = Memory {
+        file: object.identity()?,
+        object,
+    };
     let mapping = Mapping::map_shared(memory.object.as_fd(), 0, layout.len as usize)?;
     if MEMORY.set(memory).is_err() {
-        return Err(Error::new(ErrorKind::WrongState, "join the family: this process already belongs to one"));
+        return Err(Error::new(
+            ErrorKind::WrongState,
+            "join the family: this process already belongs to one",
+        ));
     }
     Ok(publish(0, layout, FIRST_CHUNKS, mapping))
 }
@@ -251,27 +282,41 @@ pub(crate) fn base(segment: usize) -> Result<NonNull<u8>> {
 fn map(segment: usize) -> Result<NonNull<u8>> {
     let table = &family::header().ok_or_else(outside)?.segments;
     if segment >= table.count() {
-        return Err(Error::new(ErrorKind::StaleHandle, "resolve an offset: it lies in no segment of this family's heap"));
+        return Err(Error::new(
+            ErrorKind::StaleHandle,
+            "resolve an offset: it lies in no segment of this family's heap",
+        ));
     }
     let layout = table.layout(segment);
     let entry = table.entry(segment);
     let start = entry.start.load(Ordering::Relaxed);
 
     let mapping = Mapping::map_shared(object()?.as_fd(), start, layout.len as usize)?;
-    Ok(publish(segment, layout, entry.chunks.load(Ordering::Relaxed), mapping))
+    Ok(publish(
+        segment,
+        layout,
+        entry.chunks.load(Ordering::Relaxed),
+        mapping,
+    ))
 }
 
 /// Makes a mapping the segment's, unless another thread was faster; then that thread's stays.
 fn publish(segment: usize, layout: Layout, chunks: u64, mapping: Mapping) -> NonNull<u8> {
     let view = &VIEWS[segment];
-    view.descriptors.store(layout.descriptors, Ordering::Relaxed);
+    view.descriptors
+        .store(layout.descriptors, Ordering::Relaxed);
     view.entries.store(layout.entries, Ordering::Relaxed);
     view.data.store(layout.data, Ordering::Relaxed);
     view.chunks.store(chunks, Ordering::Relaxed);
 
     let null = std::ptr::null_mut();
     // SYNC: segment mapped -> base
-    match view.base.compare_exchange(null, mapping.base().as_ptr(), Ordering::AcqRel, Ordering::Acquire) {
+    match view.base.compare_exchange(
+        null,
+        mapping.base().as_ptr(),
+        Ordering::AcqRel,
+        Ordering::Acquire,
+    ) {
         Ok(_) => mapping.leak(),
         Err(other) => NonNull::new(other).unwrap_or_else(|| mapping.leak()),
     }
@@ -279,7 +324,10 @@ fn publish(segment: usize, layout: Layout, chunks: u64, mapping: Mapping) -> Non
 
 #[cold]
 pub(crate) fn outside() -> Error {
-    Error::new(ErrorKind::NotInFamily, "use shared memory: this process belongs to no family")
+    Error::new(
+        ErrorKind::NotInFamily,
+        "use shared memory: this process belongs to no family",
+    )
 }
 
 /// One mapped segment with its parts.
@@ -317,7 +365,10 @@ impl Region {
     /// The descriptor of chunk `index`.
     #[inline]
     pub(crate) fn descriptor(&self, index: usize) -> &'static Descriptor {
-        assert!(index < self.chunks, "chunk {index} lies outside its segment");
+        assert!(
+            index < self.chunks,
+            "chunk {index} lies outside its segment"
+        );
         // SAFETY: the segment has that many descriptors at this place, is mapped for ever and is longer than them.
         let first = unsafe { self.base.add(self.descriptors) }.cast::<Descriptor>();
         // SAFETY: as above; the index was checked.
@@ -329,7 +380,10 @@ impl Region {
     /// The entries of the blocks in chunk `index`.
     #[inline]
     pub(crate) fn entries(&self, index: usize) -> &'static [Entry; ENTRIES] {
-        assert!(index < self.chunks, "chunk {index} lies outside its segment");
+        assert!(
+            index < self.chunks,
+            "chunk {index} lies outside its segment"
+        );
         // SAFETY: the segment has that many tables of entries at this place, is mapped for ever and is longer than them.
         let first = unsafe { self.base.add(self.entries) }.cast::<[Entry; ENTRIES]>();
         // SAFETY: as above; the index was checked.
@@ -341,7 +395,10 @@ impl Region {
     /// Where the bytes of chunk `index` begin.
     #[inline]
     pub(crate) fn data(&self, index: usize) -> NonNull<u8> {
-        assert!(index < self.chunks, "chunk {index} lies outside its segment");
+        assert!(
+            index < self.chunks,
+            "chunk {index} lies outside its segment"
+        );
         // SAFETY: the chunk is part of the segment, which is mapped as a whole.
         unsafe { self.base.add(self.data + index * CHUNK) }
     }
@@ -361,9 +418,17 @@ impl Region {
     }
 
     /// Where the first `chunks` chunks from `index` lie in the memory object: place and length.
-    pub(crate) fn file_range(&self, table: &SegmentTable, index: usize, chunks: usize) -> (u64, u64) {
+    pub(crate) fn file_range(
+        &self,
+        table: &SegmentTable,
+        index: usize,
+        chunks: usize,
+    ) -> (u64, u64) {
         let start = table.entry(self.segment).start.load(Ordering::Relaxed);
 
-        (start + (self.data + index * CHUNK) as u64, (chunks * CHUNK) as u64)
+        (
+            start + (self.data + index * CHUNK) as u64,
+            (chunks * CHUNK) as u64,
+        )
     }
 }

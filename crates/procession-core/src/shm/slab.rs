@@ -16,7 +16,10 @@
 //!                                              Warm run            Warm run
 //! ```
 
-#![expect(unsafe_code, reason = "the caches of a class are changed under its process-local lock")]
+#![expect(
+    unsafe_code,
+    reason = "the caches of a class are changed under its process-local lock"
+)]
 
 use super::arena::{self, Arena, Run};
 use super::chunk::{Descriptor, ENTRIES, Entry, pack_meta};
@@ -45,7 +48,11 @@ const SPINS: u32 = 100;
 /// The class of blocks of `len` bytes.
 #[inline]
 pub(crate) const fn class_of(len: usize) -> usize {
-    let len = if len < 1 << SMALLEST_SHIFT { 1 << SMALLEST_SHIFT } else { len };
+    let len = if len < 1 << SMALLEST_SHIFT {
+        1 << SMALLEST_SHIFT
+    } else {
+        len
+    };
 
     (usize::BITS - (len - 1).leading_zeros() - SMALLEST_SHIFT) as usize
 }
@@ -66,7 +73,11 @@ pub(crate) const fn blocks_of(class: usize) -> usize {
 pub(crate) fn entries_of(region: &Region, index: usize) -> &'static [Entry] {
     let class = region.descriptor(index).class.load(Ordering::Relaxed) as usize;
 
-    if class < CLASSES { &region.entries(index)[..blocks_of(class)] } else { &[] }
+    if class < CLASSES {
+        &region.entries(index)[..blocks_of(class)]
+    } else {
+        &[]
+    }
 }
 
 /// A small block that was just handed out.
@@ -119,12 +130,11 @@ pub(crate) fn freed(descriptor: &'static Descriptor, entry: &'static Entry, me: 
     if class >= CLASSES {
         return;
     }
-    if is_mine {
-        if let Some(mut cache) = try_lock(class, me) {
-            if cache.put(descriptor, entry) {
-                return;
-            }
-        }
+    if is_mine
+        && let Some(mut cache) = try_lock(class, me)
+        && cache.put(descriptor, entry)
+    {
+        return;
     }
 
     // SYNC: block counted as freed -> refill
@@ -201,7 +211,11 @@ fn give_orphan_back(arena: &Arena, run: Run) -> bool {
 /// The slab of a dead process, none of whose blocks is private to a dead process any more, becomes nobody's, or a free
 /// run. The arena is locked.
 pub(crate) fn orphan(arena: &Arena, run: Run, word: Word) {
-    if run.descriptor().word.change(word, word.with(State::Slab, None)) {
+    if run
+        .descriptor()
+        .word
+        .change(word, word.with(State::Slab, None))
+    {
         crash_point!("heap.slab.orphaned");
         orphans(1);
         give_orphan_back(arena, run);
@@ -210,7 +224,9 @@ pub(crate) fn orphan(arena: &Arena, run: Run, word: Word) {
 
 /// Takes over an orphan of `class` in which a block is free.
 fn adopt(class: usize) -> Result<Option<Slab>> {
-    let Some(header) = family::header() else { return Err(segment::outside()) };
+    let Some(header) = family::header() else {
+        return Err(segment::outside());
+    };
     if header.arena.orphans.load(Ordering::Relaxed) == 0 {
         return Ok(None);
     }
@@ -226,7 +242,9 @@ fn adopt(class: usize) -> Result<Option<Slab>> {
         {
             return ControlFlow::Continue(());
         }
-        descriptor.word.store(word.with(State::Slab, Some(arena.me())));
+        descriptor
+            .word
+            .store(word.with(State::Slab, Some(arena.me())));
         crash_point!("heap.slab.adopted");
         orphans(-1);
         adopted = Some(Slab::of(run));
@@ -239,7 +257,10 @@ fn adopt(class: usize) -> Result<Option<Slab>> {
 fn orphans(by: i32) {
     if let Some(header) = family::header() {
         let count = &header.arena.orphans;
-        count.store(count.load(Ordering::Relaxed).saturating_add_signed(by), Ordering::Relaxed);
+        count.store(
+            count.load(Ordering::Relaxed).saturating_add_signed(by),
+            Ordering::Relaxed,
+        );
     }
 }
 
@@ -261,12 +282,19 @@ fn make(class: usize, me: OwnerId) -> Result<Slab> {
 }
 
 fn count_free(entries: &[Entry]) -> usize {
-    entries.iter().filter(|entry| entry.word.load_in_order().is(State::Free)).count()
+    entries
+        .iter()
+        .filter(|entry| entry.word.load_in_order().is(State::Free))
+        .count()
 }
 
 /// A generation that no block of the slab has had.
 fn next_generation(entries: &[Entry]) -> u32 {
-    let last = entries.iter().map(|entry| entry.word.load().generation()).max().unwrap_or(0);
+    let last = entries
+        .iter()
+        .map(|entry| entry.word.load().generation())
+        .max()
+        .unwrap_or(0);
 
     last.wrapping_add(1) & GENERATION_MASK
 }
@@ -300,7 +328,11 @@ impl Slab {
         let region = Region::of(offset.segment()).ok()?;
         let (index, _) = region.chunk_of(offset)?;
 
-        Some(Self::of(Run { region, index, chunks: 1 }))
+        Some(Self::of(Run {
+            region,
+            index,
+            chunks: 1,
+        }))
     }
 
     fn next(&self) -> Option<Self> {
@@ -308,7 +340,9 @@ impl Slab {
     }
 
     fn link(&self, next: &Self) {
-        self.descriptor.next.store(next.offset.to_bits(), Ordering::Relaxed);
+        self.descriptor
+            .next
+            .store(next.offset.to_bits(), Ordering::Relaxed);
     }
 
     fn is(&self, other: &Self) -> bool {
@@ -320,7 +354,11 @@ impl Slab {
     }
 
     fn run(&self) -> Run {
-        Run { region: self.region, index: self.index, chunks: 1 }
+        Run {
+            region: self.region,
+            index: self.index,
+            chunks: 1,
+        }
     }
 }
 
@@ -371,7 +409,9 @@ struct Guard(&'static Class);
 fn try_lock(class: usize, me: OwnerId) -> Option<Guard> {
     let class = &CLASS[class];
     // SYNC: class unlocked -> try_lock
-    let found = class.lock.compare_exchange(0, me.to_bits(), Ordering::Acquire, Ordering::Relaxed);
+    let found = class
+        .lock
+        .compare_exchange(0, me.to_bits(), Ordering::Acquire, Ordering::Relaxed);
 
     match found {
         Ok(_) => Some(Guard::new(class, me)),
@@ -384,7 +424,10 @@ fn try_lock(class: usize, me: OwnerId) -> Option<Guard> {
 #[cold]
 fn take_over(class: &'static Class, holder: u32, me: OwnerId) -> Option<Guard> {
     // SYNC: class unlocked -> try_lock
-    let taken = class.lock.compare_exchange(holder, me.to_bits(), Ordering::Acquire, Ordering::Relaxed);
+    let taken =
+        class
+            .lock
+            .compare_exchange(holder, me.to_bits(), Ordering::Acquire, Ordering::Relaxed);
 
     taken.is_ok().then(|| Guard::new(class, me))
 }
@@ -458,7 +501,8 @@ impl Cache {
         self.len = 0;
         self.look_anyway = 0;
         self.slabs = 0;
-        self.sweeps = family::header().map_or(0, |header| header.arena.sweeps.load(Ordering::Relaxed));
+        self.sweeps =
+            family::header().map_or(0, |header| header.arena.sweeps.load(Ordering::Relaxed));
     }
 
     #[inline]
@@ -481,7 +525,13 @@ impl Cache {
             crash_point!("heap.small.taken");
             // SAFETY: the block lies inside the slab's chunk.
             let data = unsafe { slab.data.add(at) };
-            return Some(Small { descriptor: slab.descriptor, entry, word, data, offset: slab.offset.plus(at as u64) });
+            return Some(Small {
+                descriptor: slab.descriptor,
+                entry,
+                word,
+                data,
+                offset: slab.offset.plus(at as u64),
+            });
         }
         None
     }
@@ -489,11 +539,14 @@ impl Cache {
     /// Notes a free block of the slab that blocks are taken from; false if it is another.
     #[inline]
     fn put(&mut self, descriptor: &Descriptor, entry: &Entry) -> bool {
-        let Some(slab) = &self.current else { return false };
+        let Some(slab) = &self.current else {
+            return false;
+        };
         if !std::ptr::eq(slab.descriptor, descriptor) || self.len == ENTRIES {
             return false;
         }
-        let index = (std::ptr::from_ref(entry).addr() - slab.entries.as_ptr().addr()) / size_of::<Entry>();
+        let index =
+            (std::ptr::from_ref(entry).addr() - slab.entries.as_ptr().addr()) / size_of::<Entry>();
         self.free[self.len] = index as u16;
         self.len += 1;
         true
@@ -504,7 +557,8 @@ impl Cache {
         if self.len > 0 {
             return;
         }
-        let sweeps = family::header().map_or(0, |header| header.arena.sweeps.load(Ordering::Relaxed));
+        let sweeps =
+            family::header().map_or(0, |header| header.arena.sweeps.load(Ordering::Relaxed));
         if self.sweeps != sweeps {
             self.sweeps = sweeps;
             self.look_anyway = self.slabs;
@@ -516,7 +570,9 @@ impl Cache {
             slab = next;
             let anyway = self.look_anyway > 0;
             self.look_anyway = self.look_anyway.saturating_sub(1);
-            if (anyway || slab.descriptor.freed.load(Ordering::Relaxed) > 0) && slab.descriptor.word.load().is_of(State::Slab, me) {
+            if (anyway || slab.descriptor.freed.load(Ordering::Relaxed) > 0)
+                && slab.descriptor.word.load().is_of(State::Slab, me)
+            {
                 self.scan(slab, class);
                 if self.len > 0 {
                     return;
@@ -540,7 +596,10 @@ impl Cache {
 
     /// Adds a slab that this process has just come by, and takes blocks from it.
     fn install(&mut self, slab: Slab, me: OwnerId) {
-        debug_assert!(slab.descriptor.word.load().is_of(State::Slab, me), "a new slab is this process's");
+        debug_assert!(
+            slab.descriptor.word.load().is_of(State::Slab, me),
+            "a new slab is this process's"
+        );
         match &self.current {
             Some(current) => {
                 match current.next() {
@@ -549,12 +608,18 @@ impl Cache {
                 }
                 current.link(&slab);
                 // Blocks still known to be free in it are found again by their slab's count.
-                current.descriptor.freed.fetch_add(self.len as u32, Ordering::Relaxed);
+                current
+                    .descriptor
+                    .freed
+                    .fetch_add(self.len as u32, Ordering::Relaxed);
             }
             None => slab.link(&slab),
         }
         self.slabs += 1;
-        self.scan(slab, slab.descriptor.class.load(Ordering::Relaxed) as usize % CLASSES);
+        self.scan(
+            slab,
+            slab.descriptor.class.load(Ordering::Relaxed) as usize % CLASSES,
+        );
     }
 
     /// Takes a slab out of the ring all of whose blocks are free, unless it is the current one.
@@ -567,7 +632,9 @@ impl Cache {
                 return None;
             }
             let entries = slab.entries(class);
-            if slab.descriptor.freed.load(Ordering::Relaxed) as usize >= entries.len() && count_free(entries) == entries.len() {
+            if slab.descriptor.freed.load(Ordering::Relaxed) as usize >= entries.len()
+                && count_free(entries) == entries.len()
+            {
                 before.link(&slab.next()?);
                 self.slabs -= 1;
                 return Some(slab);
@@ -592,6 +659,9 @@ mod tests {
             assert!(class == 0 || len > size / 2, "{len}");
             assert!(blocks_of(class) <= ENTRIES);
         }
-        assert_eq!((class_of(0), class_of(64), class_of(65), class_of(LARGEST)), (0, 0, 1, CLASSES - 1));
+        assert_eq!(
+            (class_of(0), class_of(64), class_of(65), class_of(LARGEST)),
+            (0, 0, 1, CLASSES - 1)
+        );
     }
 }

@@ -52,7 +52,11 @@ impl Word {
             None => 0,
         };
 
-        Self((state as u64) << CODE_SHIFT | owner << GENERATION_BITS | (generation & GENERATION_MASK) as u64)
+        Self(
+            (state as u64) << CODE_SHIFT
+                | owner << GENERATION_BITS
+                | (generation & GENERATION_MASK) as u64,
+        )
     }
 
     #[inline]
@@ -103,7 +107,12 @@ impl fmt::Debug for Word {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let owner = OwnerId::from_bits((self.0 >> GENERATION_BITS) as u32 & OwnerId::MASK);
 
-        write!(f, "Word({} {owner:?} generation {})", self.0 >> CODE_SHIFT, self.generation())
+        write!(
+            f,
+            "Word({} {owner:?} generation {})",
+            self.0 >> CODE_SHIFT,
+            self.generation()
+        )
     }
 }
 
@@ -124,9 +133,16 @@ mod tests {
         let owner = OwnerId::new(OwnerId::SLOTS - 1, OwnerId::GENERATIONS - 1).unwrap();
         let word = Word::new(State::Returning, Some(owner), GENERATION_MASK);
 
-        assert!(word.is(State::Returning) && word.is_of(State::Returning, owner) && word.generation() == GENERATION_MASK);
+        assert!(
+            word.is(State::Returning)
+                && word.is_of(State::Returning, owner)
+                && word.generation() == GENERATION_MASK
+        );
         assert!(!word.is_of(State::Private, owner));
-        assert_eq!(word.with(State::Free, None), Word::new(State::Free, None, GENERATION_MASK));
+        assert_eq!(
+            word.with(State::Free, None),
+            Word::new(State::Free, None, GENERATION_MASK)
+        );
         assert_eq!(word.freed(State::Warm), Word::new(State::Warm, None, 0));
     }
 }

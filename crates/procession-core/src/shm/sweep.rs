@@ -35,7 +35,9 @@ pub(crate) fn owner(dead: OwnerId) -> Result<usize> {
         crash_point!("sweep.looked");
         for block in &finds.blocks {
             // It is gone if another sweeper of the same process was here before this one took over from it.
-            let Some(block) = Block::inherit(*block, dead, me) else { continue };
+            let Some(block) = Block::inherit(*block, dead, me) else {
+                continue;
+            };
             crash_point!("sweep.inherited");
             kinds::destroy(block.kind(), &block);
             crash_point!("sweep.destroyed");
@@ -69,14 +71,21 @@ fn look(dead: OwnerId) -> Result<Finds> {
 
     arena.each_run(|run, word| {
         if word.is_of(State::Private, dead) {
-            finds.blocks.extend(BlockId::new(run.region.offset(run.index), word.generation()));
+            finds.blocks.extend(BlockId::new(
+                run.region.offset(run.index),
+                word.generation(),
+            ));
         } else if word.is_of(State::Returning, dead) {
             finds.returning.push(run);
         } else if word.is(State::Slab) {
             look_into_slab(&arena, run, word, dead, &mut finds);
         }
 
-        if finds.blocks.len() < BATCH { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if finds.blocks.len() < BATCH {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     })?;
     Ok(finds)
 }
@@ -90,7 +99,10 @@ fn look_into_slab(arena: &Arena, run: Run, word: Word, dead: OwnerId, finds: &mu
     for (index, entry) in entries.iter().enumerate() {
         let word = entry.word.load();
         if word.is_of(State::Private, dead) {
-            finds.blocks.extend(BlockId::new(start.plus((index * size) as u64), word.generation()));
+            finds.blocks.extend(BlockId::new(
+                start.plus((index * size) as u64),
+                word.generation(),
+            ));
         }
     }
     if finds.blocks.len() == before && word.is_of(State::Slab, dead) {
@@ -101,7 +113,12 @@ fn look_into_slab(arena: &Arena, run: Run, word: Word, dead: OwnerId, finds: &mu
 /// Finishes what the dead process was doing to a free run.
 fn take_over_returning(run: Run, dead: OwnerId, me: OwnerId) -> Result<()> {
     let word = run.descriptor().word.load();
-    if word.is_of(State::Returning, dead) && run.descriptor().word.change(word, word.with(State::Returning, Some(me))) {
+    if word.is_of(State::Returning, dead)
+        && run
+            .descriptor()
+            .word
+            .change(word, word.with(State::Returning, Some(me)))
+    {
         run::give_pages_back(run)?;
     }
     Ok(())
