@@ -8,6 +8,7 @@ pub mod crash;
 pub mod error;
 pub mod ipc;
 mod kinds;
+pub mod primitives;
 pub mod shm;
 
 pub use error::{Error, ErrorKind, Result};
