@@ -67,6 +67,11 @@ const ENTRIES: &[Entry] = &[
         name: "value",
         destroy: nothing,
     },
+    Entry {
+        kind: Kind::DIRECTION,
+        name: "direction of a connection",
+        destroy: nothing,
+    },
 ];
 
 /// Gives back what the block's contents hold. The caller holds the block and frees it afterwards.

@@ -12,19 +12,23 @@
 //! up in the middle breaks the direction: the other end cannot make sense of what would follow. Dead processes: see
 //! [`super::direction`]; the other end sees the end of the stream.
 
-use super::direction::{Direction, SharedDirection, Way};
+use super::direction::{Direction, DirectionState, Way};
 use super::frame::{Header, Incoming};
 use super::local_lock::{LocalGuard, LocalLock};
-use super::readiness::{self, until_ready};
+use super::readiness::{self, LONGEST_SLEEP, Slept};
+use crate::shm::Object;
 use crate::shm::wait::Wait;
 use crate::{Error, ErrorKind, Result};
-use procession_sync::Waiter;
+use procession_sync::{Stop, Waiter};
 use procession_sys::poll::{Interest, PollEntry};
 use procession_sys::stream::{self, StreamKind};
 use procession_sys::{fd, pipe, socket};
 use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::time::Duration;
+
+/// In the middle of a frame the rest is due; if it does not come, its sender may have died.
+const LONGEST_IN_A_FRAME: Duration = Duration::from_millis(50);
 
 /// What an end of a stream may be used for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -80,6 +84,32 @@ pub fn pipe(duplex: bool) -> Result<(Connection, Connection)> {
     }
 }
 
+/// As [`pipe`], for ends that several processes may use: they take turns, and the death of one in the middle of a message
+/// breaks the direction at both ends, with an error that names it.
+///
+/// # Errors
+/// Too many open descriptors; the heap is over its budget; this process belongs to no family.
+pub fn shared_pipe(duplex: bool) -> Result<(Connection, Connection)> {
+    let direction = || Object::<DirectionState>::create(0, |_, _| {});
+    let forth = direction()?;
+
+    if duplex {
+        let back = direction()?;
+        let (left, right) = socket::pair()?;
+        let both = Access::Both;
+        Ok((
+            Connection::with_directions(left, both, Some(forth.clone()), Some(back.clone()))?,
+            Connection::with_directions(right, both, Some(back), Some(forth))?,
+        ))
+    } else {
+        let (read, write) = pipe::pipe()?;
+        Ok((
+            Connection::with_directions(read, Access::Read, Some(forth.clone()), None)?,
+            Connection::with_directions(write, Access::Write, None, Some(forth))?,
+        ))
+    }
+}
+
 impl Connection {
     /// The end of a stream behind a descriptor: a connected stream socket or a pipe, blocking or not.
     ///
@@ -96,8 +126,8 @@ impl Connection {
     pub fn with_directions(
         fd: OwnedFd,
         access: Access,
-        reading: Option<Arc<dyn SharedDirection>>,
-        writing: Option<Arc<dyn SharedDirection>>,
+        reading: Option<Object<DirectionState>>,
+        writing: Option<Object<DirectionState>>,
     ) -> Result<Self> {
         let fd = fd::at_least_three(fd)?;
 
@@ -105,8 +135,8 @@ impl Connection {
             kind: StreamKind::of(fd.as_fd())?,
             fd,
             access,
-            reading: Direction::new(reading),
-            writing: Direction::new(writing),
+            reading: Direction::new(Way::Receive, reading),
+            writing: Direction::new(Way::Send, writing),
             incoming: LocalLock::new(Incoming::default()),
             outgoing: LocalLock::new(()),
         })
@@ -116,6 +146,18 @@ impl Connection {
     #[must_use]
     pub const fn access(&self) -> Access {
         self.access
+    }
+
+    /// The shared state of what comes in, to be passed on together with the descriptor.
+    #[must_use]
+    pub fn reading(&self) -> Option<&Object<DirectionState>> {
+        self.reading.shared()
+    }
+
+    /// The shared state of what goes out, to be passed on together with the descriptor.
+    #[must_use]
+    pub fn writing(&self) -> Option<&Object<DirectionState>> {
+        self.writing.shared()
     }
 
     /// The descriptor alone; what was received of an unfinished message is lost.
@@ -144,7 +186,7 @@ impl Connection {
         let header = Header::of(length);
         let _threads = self.outgoing.acquire(wait)?;
 
-        self.writing.enter(Way::Send, wait)?;
+        self.writing.enter(wait)?;
         let result = if parts.len() <= FEW {
             let mut slices = [IoSlice::new(&[]); FEW + 1];
             slices[0] = IoSlice::new(header.as_bytes());
@@ -179,7 +221,7 @@ impl Connection {
                     begun |= count > 0;
                     IoSlice::advance_slices(&mut slices, count);
                 }
-                Err(error) => self.pause(error, Interest::WRITE, wait).inspect_err(|_| {
+                Err(error) => self.pause(error, Way::Send, wait).inspect_err(|_| {
                     if begun {
                         self.writing.break_off();
                     } else {
@@ -282,7 +324,7 @@ impl Connection {
         self.check_readable()?;
 
         let mut incoming: LocalGuard<'_, Incoming> = self.incoming.acquire(wait)?;
-        self.reading.enter(Way::Receive, wait)?;
+        self.reading.enter(wait)?;
         let result = body(&mut incoming, wait);
         self.reading.leave(wait);
         result
@@ -310,7 +352,7 @@ impl Connection {
                     if incoming.is_empty() {
                         self.reading.end_frame();
                     }
-                    self.pause(error, Interest::READ, wait)?;
+                    self.pause(error, Way::Receive, wait)?;
                 }
             }
         };
@@ -340,7 +382,7 @@ impl Connection {
             match stream::read_append_now(self.kind, self.fd.as_fd(), &mut incoming.body, lacking) {
                 Ok(0) => return Err(self.ended(incoming)),
                 Ok(_) => {}
-                Err(error) => self.pause(error, Interest::READ, wait)?,
+                Err(error) => self.pause(error, Way::Receive, wait)?,
             }
         }
     }
@@ -362,7 +404,7 @@ impl Connection {
                     received += count;
                     continue;
                 }
-                Err(error) => match self.pause(error, Interest::READ, wait) {
+                Err(error) => match self.pause(error, Way::Receive, wait) {
                     Ok(()) => continue,
                     Err(error) => error,
                 },
@@ -377,19 +419,7 @@ impl Connection {
     }
 
     /// Nothing could be moved: waits until something can, or says why nothing ever will.
-    fn pause(
-        &self,
-        error: procession_sys::Error,
-        interest: Interest,
-        wait: &mut Wait<'_>,
-    ) -> Result<()> {
-        if error.is_again() {
-            if wait.spin() {
-                return Ok(());
-            }
-            wait.about_to_sleep();
-            return until_ready(self.fd.as_fd(), interest, wait);
-        }
+    fn pause(&self, error: procession_sys::Error, way: Way, wait: &mut Wait<'_>) -> Result<()> {
         if error.is_interrupted() {
             return wait.check_interrupt().map_err(Error::from);
         }
@@ -400,7 +430,41 @@ impl Connection {
                 error,
             ));
         }
-        Err(error.into())
+        if !error.is_again() {
+            return Err(error.into());
+        }
+
+        if wait.spin() {
+            return Ok(());
+        }
+        wait.about_to_sleep();
+
+        let (direction, interest) = match way {
+            Way::Send => (&self.writing, Interest::WRITE),
+            Way::Receive => (&self.reading, Interest::READ),
+        };
+        if let Err(broken) = direction.check_other_end(wait) {
+            // What was sent before still counts.
+            return if readiness::is_ready(self.fd.as_fd(), interest) {
+                Ok(())
+            } else {
+                Err(broken)
+            };
+        }
+
+        let longest = if direction.is_inside() {
+            LONGEST_IN_A_FRAME
+        } else {
+            LONGEST_SLEEP
+        };
+        match readiness::nap(
+            &mut [PollEntry::new(self.fd.as_fd(), interest)],
+            longest,
+            wait,
+        )? {
+            Slept::Ready | Slept::LookAgain => Ok(()),
+            Slept::TimedOut => Err(Stop::TimedOut.into()),
+        }
     }
 
     /// The other end is closed: between two messages, or too early.

@@ -1,13 +1,13 @@
 //! Connections end to end: sizes, cut-off messages, closed and broken ends, several users of one end.
 
 use super::connection::{Access, Connection, ReceiveIntoError, pipe};
-use super::direction::{DirectionState, SharedDirection};
+use super::direction::DirectionState;
 use crate::ErrorKind;
+use crate::shm::Object;
 use crate::shm::wait::Wait;
 use procession_sys::stream::{self, StreamKind};
 use std::io::IoSlice;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::time::Duration;
 
 fn forever() -> Wait<'static> {
@@ -368,28 +368,15 @@ fn threads_never_mix_their_messages() {
     });
 }
 
-#[derive(Debug, Default)]
-struct Shared(DirectionState);
-
-impl SharedDirection for Shared {
-    fn state(&self) -> &DirectionState {
-        &self.0
-    }
-}
-
 /// Two connections that stand for two processes' copies of one end.
 fn two_users() -> (Connection, Connection, std::os::fd::OwnedFd) {
     let (left, right) = procession_sys::socket::pair().unwrap();
     let copy = procession_sys::fd::duplicate(left.as_fd()).unwrap();
-    let (reading, writing) = (Arc::new(Shared::default()), Arc::new(Shared::default()));
+    let direction = || Object::<DirectionState>::create(0, |_, _| {}).unwrap();
+    let (reading, writing) = (direction(), direction());
     let user = |fd| {
-        Connection::with_directions(
-            fd,
-            Access::Both,
-            Some(reading.clone()),
-            Some(writing.clone()),
-        )
-        .unwrap()
+        let (reading, writing) = (Some(reading.clone()), Some(writing.clone()));
+        Connection::with_directions(fd, Access::Both, reading, writing).unwrap()
     };
 
     (user(left), user(copy), right)

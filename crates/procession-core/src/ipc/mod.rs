@@ -10,6 +10,6 @@ pub mod queue;
 pub(crate) mod readiness;
 mod wait;
 
-pub use connection::{Access, Connection, ReceiveIntoError, pipe};
-pub use direction::{DirectionState, SharedDirection};
+pub use connection::{Access, Connection, ReceiveIntoError, pipe, shared_pipe};
+pub use direction::DirectionState;
 pub use wait::{Waitable, wait};

@@ -5,29 +5,47 @@
 
 use crate::shm::wait::Wait;
 use crate::{Error, Result};
-use procession_sync::Stop;
 use procession_sys::poll::{Interest, PollEntry, PollOutcome, poll};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+pub(crate) const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
-/// Sleeps until the descriptor is ready; broken and closed ones count as ready, the next call on them says why.
+/// Why one sleep ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Slept {
+    /// Something is ready; broken and closed descriptors are, the next call on them says why.
+    Ready,
+    /// It is time to look at other things, then to sleep again.
+    LookAgain,
+    /// The deadline has passed.
+    TimedOut,
+}
+
+/// Looks at the entries, and sleeps at most for `longest` until one is ready.
 ///
 /// # Errors
-/// Timed out or interrupted.
-pub(crate) fn until_ready(
-    fd: BorrowedFd<'_>,
-    interest: Interest,
+/// Interrupted, or the operating system refuses.
+pub(crate) fn nap(
+    entries: &mut [PollEntry<'_>],
+    longest: Duration,
     wait: &mut Wait<'_>,
-) -> Result<()> {
-    if wait.is_never() {
-        return Err(Stop::TimedOut.into());
-    }
-    if sleep(&mut [PollEntry::new(fd, interest)], wait)? {
-        Ok(())
-    } else {
-        Err(Stop::TimedOut.into())
+) -> Result<Slept> {
+    let remaining = wait.remaining();
+    let outcome = poll(
+        entries,
+        Some(remaining.map_or(longest, |left| left.min(longest))),
+    )?;
+
+    match outcome {
+        PollOutcome::Ready(_) => Ok(Slept::Ready),
+        PollOutcome::TimedOut if remaining.is_some_and(|left| left <= longest) => {
+            Ok(Slept::TimedOut)
+        }
+        PollOutcome::TimedOut | PollOutcome::Interrupted => {
+            wait.check_interrupt().map_err(Error::from)?;
+            Ok(Slept::LookAgain)
+        }
     }
 }
 
@@ -37,22 +55,18 @@ pub(crate) fn until_ready(
 /// Interrupted, or the operating system refuses.
 pub(crate) fn sleep(entries: &mut [PollEntry<'_>], wait: &mut Wait<'_>) -> Result<bool> {
     loop {
-        let remaining = wait.remaining();
-        let outcome = poll(
-            entries,
-            Some(remaining.unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP)),
-        )?;
-
-        match outcome {
-            PollOutcome::Ready(_) => return Ok(true),
-            PollOutcome::TimedOut
-                if remaining.is_some_and(|remaining| remaining <= LONGEST_SLEEP) =>
-            {
-                return Ok(false);
-            }
-            PollOutcome::TimedOut | PollOutcome::Interrupted => {
-                wait.check_interrupt().map_err(Error::from)?
-            }
+        match nap(entries, LONGEST_SLEEP, wait)? {
+            Slept::Ready => return Ok(true),
+            Slept::TimedOut => return Ok(false),
+            Slept::LookAgain => {}
         }
     }
+}
+
+/// Is the descriptor ready now?
+pub(crate) fn is_ready(fd: BorrowedFd<'_>, interest: Interest) -> bool {
+    matches!(
+        poll(&mut [PollEntry::new(fd, interest)], Some(Duration::ZERO)),
+        Ok(PollOutcome::Ready(_))
+    )
 }

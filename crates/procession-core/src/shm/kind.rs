@@ -36,6 +36,9 @@ impl Kind {
     /// The first kind that is an object, that is, counted by its holders.
     pub const FIRST_OBJECT: Self = Self(16);
 
+    /// One direction of a stream that several processes use.
+    pub const DIRECTION: Self = Self(49);
+
     /// Is it counted by its holders?
     #[must_use]
     pub const fn is_object(self) -> bool {
