@@ -1,6 +1,7 @@
 //! `RawEventCount` in all schedules of two or three threads: no wake-up is lost.
 
 #![cfg(procession_loom)]
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod loom_support;
 

@@ -63,6 +63,7 @@ impl Machine {
             owner: OwnerId::new(process, 1).unwrap(),
             thread,
             patience: Patience::Endless,
+            announce: None,
         }
     }
 
@@ -74,9 +75,12 @@ impl Machine {
         });
     }
 
-    /// Lets everyone look again, as happens once a second.
-    pub fn tick(&self) {
-        self.pop(usize::MAX, |_| true);
+    /// Lets everyone look again, as happens once a second, until `done`.
+    pub fn tick_until(&self, done: &AtomicU32) {
+        while done.load(Ordering::Acquire) == 0 {
+            self.pop(usize::MAX, |_| true);
+            thread::yield_now();
+        }
     }
 
     fn pop(&self, count: usize, mut chosen: impl FnMut(&Sleeper) -> bool) -> u32 {
@@ -110,6 +114,17 @@ pub enum Patience {
     Deadline,
     /// As soon as it is woken: the wake is used up for nothing.
     Interrupted,
+    /// Never, but its process is killed at some moment of the first sleep: see [`killed`].
+    Killed,
+}
+
+/// Runs `work` on a thread of its own that is killed in a sleep; true if it came to that.
+pub fn killed(work: impl FnOnce() + 'static) -> thread::JoinHandle<bool> {
+    thread::spawn(|| {
+        // Only for work that leaves nothing to be done while it unwinds: nothing runs after a
+        // SIGKILL.
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err()
+    })
 }
 
 #[derive(Debug)]
@@ -117,12 +132,19 @@ pub struct LoomWaiter {
     machine: Arc<Machine>,
     owner: OwnerId,
     thread: u32,
-    pub patience: Patience,
+    patience: Patience,
+    announce: Option<Arc<AtomicU32>>,
 }
 
 impl LoomWaiter {
     pub fn with(mut self, patience: Patience) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Stores 1 there whenever it begins to sleep.
+    pub fn announcing(mut self, there: Arc<AtomicU32>) -> Self {
+        self.announce = Some(there);
         self
     }
 
@@ -142,18 +164,27 @@ impl LoomWaiter {
             word: address(word),
             watched,
             thread: thread::current(),
-            parks: patience != Patience::Deadline,
+            parks: !matches!(patience, Patience::Deadline | Patience::Killed),
             woken: AtomicBool::new(false),
         });
         sleepers.push(Arc::clone(&sleeper));
         drop(sleepers);
+        if let Some(there) = &self.announce {
+            there.store(1, Ordering::Release);
+        }
 
         if !sleeper.parks {
             let mut sleepers = self.machine.sleepers.lock().unwrap();
-            if sleeper.woken.load(Ordering::Relaxed) {
+            let woken = sleeper.woken.load(Ordering::Relaxed);
+            sleepers.retain(|other| !Arc::ptr_eq(other, &sleeper));
+            drop(sleepers);
+            if patience == Patience::Killed {
+                self.machine.die(self.owner.slot());
+                std::panic::resume_unwind(Box::new("killed"));
+            }
+            if woken {
                 return Ok(());
             }
-            sleepers.retain(|other| !Arc::ptr_eq(other, &sleeper));
             return Err(Stop::TimedOut);
         }
 
