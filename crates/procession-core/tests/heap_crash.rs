@@ -340,7 +340,16 @@ fn over_budget() {
     drop(blocks.split_off(blocks.len() / 2));
     let larger = heap::allocate(BUDGET as usize / 3).unwrap();
     drop((blocks, larger));
+    assert_eq!(live(), before);
 
+    // What a dead process has left makes room without being asked for.
+    let dead = child(|| {
+        let _blocks: Vec<_> = (0..10).map(|n| Filled::new(4 * MIB, n)).collect();
+        crash::arm("heap.small.taken", 1);
+        drop(Filled::new(64, 1));
+    });
+    assert_eq!(dead.wait(None).unwrap(), killed());
+    drop(heap::allocate(BUDGET as usize * 3 / 4).unwrap());
     assert_eq!(live(), before);
 }
 

@@ -27,7 +27,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// How many free runs the list of hints remembers.
-const HINTS: usize = 128;
+pub(super) const HINTS: usize = 128;
 /// At most this many bytes of free runs stay resident.
 const WARM_LIMIT: u64 = 256 << 20;
 
@@ -48,8 +48,8 @@ pub struct ArenaState {
     /// Chunks of warm runs.
     warm: AtomicU64,
     /// How many hints there are; the oldest is the first.
-    hinted: AtomicU64,
-    hints: [AtomicU64; HINTS],
+    pub(super) hinted: AtomicU64,
+    pub(super) hints: [AtomicU64; HINTS],
 }
 
 /// A run of chunks. Its owner, or whoever holds the lock, has it exclusively.
@@ -118,7 +118,7 @@ impl Drop for Arena {
 
 impl Arena {
     #[inline]
-    fn state(&self) -> &'static ArenaState {
+    pub(super) fn state(&self) -> &'static ArenaState {
         &self.header.arena
     }
 
@@ -365,91 +365,8 @@ impl Arena {
         Ok(Some(run))
     }
 
-    /// The first free run of at least `chunks`, preferring a warm one of the same segment; merges on its way.
-    fn find_by_walk(&self, chunks: usize) -> Result<Option<Run>> {
-        for segment in 0..self.segments().count() {
-            let entry = self.segments().entry(segment);
-            let miss = entry.miss.load(Ordering::Relaxed);
-            if entry.free.load(Ordering::Relaxed) < chunks as u64
-                || (miss != 0 && miss <= chunks as u64)
-            {
-                continue;
-            }
-            if let Some(run) = self.walk_segment(Region::of(segment)?, chunks) {
-                return Ok(Some(run));
-            }
-            entry.miss.store(chunks as u64, Ordering::Relaxed);
-        }
-        Ok(None)
-    }
-
-    fn walk_segment(&self, region: Region, chunks: usize) -> Option<Run> {
-        let top = self.top(region.segment());
-        let mut cold = None;
-        let mut index = 0;
-
-        while index < top {
-            let descriptor = region.descriptor(index);
-            let word = descriptor.word.load();
-            let is_warm = word.is(State::Warm);
-            let mut run = Run {
-                region,
-                index,
-                chunks: length(descriptor),
-            };
-            if is_warm || word.is(State::Cold) {
-                run.chunks = merge(run, top, if is_warm { State::Warm } else { State::Cold });
-                if run.chunks >= chunks {
-                    if is_warm {
-                        return Some(run);
-                    }
-                    cold = cold.or(Some(run));
-                }
-            }
-            index += run.chunks;
-        }
-        cold
-    }
-
-    /// A cold run of `chunks` that no run was before.
-    fn extend(&self, chunks: usize) -> Result<Run> {
-        let table = self.segments();
-        let has_room = |&segment: &usize| {
-            let entry = table.entry(segment);
-            entry.top.load(Ordering::Relaxed) + chunks as u64
-                <= entry.chunks.load(Ordering::Relaxed)
-        };
-        let segment = match (0..table.count()).find(has_room) {
-            Some(segment) => segment,
-            None => table.add(chunks as u64)?,
-        };
-        let region = Region::of(segment)?;
-        let run = Run {
-            region,
-            index: self.top(segment),
-            chunks,
-        };
-        let (start, len) = region.file_range(table, run.index, chunks);
-        segment::grow(start + len)?;
-
-        let descriptor = run.descriptor();
-        descriptor.chunks.store(chunks as u32, Ordering::Relaxed);
-        descriptor
-            .word
-            .store(descriptor.word.load().with(State::Cold, None));
-        crash_point!("heap.run.written");
-        // SYNC: segment extended -> top
-        table
-            .entry(segment)
-            .top
-            .store((run.index + chunks) as u64, Ordering::Release);
-        crash_point!("heap.run.extended");
-        add(&table.entry(segment).free, chunks as i64);
-        Ok(run)
-    }
-
     #[inline]
-    fn top(&self, segment: usize) -> usize {
+    pub(super) fn top(&self, segment: usize) -> usize {
         // SYNC: segment extended -> top
         self.segments().entry(segment).top.load(Ordering::Acquire) as usize
     }
@@ -502,123 +419,10 @@ impl Arena {
         state.uncounted.store(0, Ordering::Relaxed);
         Ok(())
     }
-
-    fn hint(&self, run: Run) {
-        let state = self.state();
-        let mut len = state.hinted.load(Ordering::Relaxed) as usize;
-        if len >= HINTS {
-            len = HINTS / 2;
-            for index in 0..len {
-                let kept = state.hints[index + HINTS - len].load(Ordering::Relaxed);
-                state.hints[index].store(kept, Ordering::Relaxed);
-            }
-        }
-        state.hints[len].store(Hint::of(run).0, Ordering::Relaxed);
-        state.hinted.store(len as u64 + 1, Ordering::Relaxed);
-    }
-
-    /// The youngest hinted run of exactly `chunks`, else the shortest that is longer.
-    #[inline]
-    fn find_hinted(&self, chunks: usize) -> Option<Run> {
-        let state = self.state();
-        loop {
-            let len = (state.hinted.load(Ordering::Relaxed) as usize).min(HINTS);
-            let mut best: Option<(usize, Hint)> = None;
-            for index in (0..len).rev() {
-                let hint = Hint(state.hints[index].load(Ordering::Relaxed));
-                if hint.chunks() == chunks {
-                    best = Some((index, hint));
-                    break;
-                }
-                if hint.chunks() > chunks
-                    && best.is_none_or(|(_, best)| hint.chunks() < best.chunks())
-                {
-                    best = Some((index, hint));
-                }
-            }
-            let (index, hint) = best?;
-            self.drop_hint(index, len);
-            if let Some(run) = hint.check() {
-                return Some(run);
-            }
-        }
-    }
-
-    fn oldest_hinted(&self) -> Option<Run> {
-        loop {
-            let len = (self.state().hinted.load(Ordering::Relaxed) as usize).min(HINTS);
-            if len == 0 {
-                return None;
-            }
-            let hint = Hint(self.state().hints[0].load(Ordering::Relaxed));
-            self.drop_hint(0, len);
-            if let Some(run) = hint.check() {
-                return Some(run);
-            }
-        }
-    }
-
-    #[inline]
-    fn drop_hint(&self, index: usize, len: usize) {
-        let state = self.state();
-        for index in index + 1..len {
-            let moved = state.hints[index].load(Ordering::Relaxed);
-            state.hints[index - 1].store(moved, Ordering::Relaxed);
-        }
-        state.hinted.store(len as u64 - 1, Ordering::Relaxed);
-    }
-}
-
-/// Where a warm run was: segment in the upper 8 bits, then 24 bits of index, then 32 of length.
-#[derive(Clone, Copy)]
-struct Hint(u64);
-
-impl Hint {
-    fn of(run: Run) -> Self {
-        Self((run.region.segment() as u64) << 56 | (run.index as u64) << 32 | run.chunks as u64)
-    }
-
-    #[inline]
-    fn chunks(self) -> usize {
-        self.0 as u32 as usize
-    }
-
-    /// The run, if it is still there as it was.
-    #[inline]
-    fn check(self) -> Option<Run> {
-        let region = Region::of((self.0 >> 56) as usize).ok()?;
-        let run = Run {
-            region,
-            index: (self.0 >> 32) as usize & 0xff_ffff,
-            chunks: self.chunks(),
-        };
-        let descriptor = run.descriptor();
-
-        (descriptor.word.load().is(State::Warm) && length(descriptor) == run.chunks).then_some(run)
-    }
-}
-
-/// Joins the free runs in `state` that follow `run` to it; its new length.
-fn merge(run: Run, top: usize, state: State) -> usize {
-    let mut chunks = run.chunks;
-    while run.index + chunks < top {
-        let next = run.region.descriptor(run.index + chunks);
-        if !next.word.load().is(state) {
-            break;
-        }
-        chunks += length(next);
-        run.descriptor()
-            .chunks
-            .store(chunks as u32, Ordering::Relaxed);
-        crash_point!("heap.run.lengthened");
-        clear(next);
-        crash_point!("heap.run.merged");
-    }
-    chunks
 }
 
 /// No run begins here any more.
-fn clear(descriptor: &Descriptor) {
+pub(super) fn clear(descriptor: &Descriptor) {
     let word = descriptor.word.load();
     if !word.is(State::Free) {
         descriptor.word.store(word.with(State::Free, None));
@@ -626,7 +430,7 @@ fn clear(descriptor: &Descriptor) {
 }
 
 #[inline]
-fn length(descriptor: &Descriptor) -> usize {
+pub(super) fn length(descriptor: &Descriptor) -> usize {
     let chunks = descriptor.chunks.load(Ordering::Relaxed) as usize;
     debug_assert!(chunks > 0, "a run has at least one chunk");
     chunks.max(1)
@@ -634,7 +438,7 @@ fn length(descriptor: &Descriptor) -> usize {
 
 /// Changes a counter that only the holder of the arena lock changes.
 #[inline]
-fn add(counter: &AtomicU64, by: i64) {
+pub(super) fn add(counter: &AtomicU64, by: i64) {
     counter.store(
         counter.load(Ordering::Relaxed).saturating_add_signed(by),
         Ordering::Relaxed,

@@ -12,7 +12,8 @@ use super::chunk::{Descriptor, Entry, StateWord, pack_meta, unpack_meta};
 use super::kind::Kind;
 use super::offset::{BlockId, Offset};
 use super::segment::Region;
-use super::slab::{self, Small};
+use super::slab;
+use super::slab_cache::Small;
 use super::state_word::{State, Word};
 use super::{identity, run};
 use crate::crash::crash_point;
@@ -300,12 +301,8 @@ impl Drop for Block {
         }
         match self.home {
             Home::Small { descriptor, entry } => {
-                let freed = entry.word.change(self.word, self.word.freed(State::Free));
+                let freed = slab::free(descriptor, entry, self.word, me);
                 debug_assert!(freed, "block {:?} was freed twice", self.offset);
-                crash_point!("heap.small.freed");
-                if freed {
-                    slab::freed(descriptor, entry, me);
-                }
             }
             Home::Large { run } => {
                 // What cannot be given back to the system is still private, and swept when this process ends.

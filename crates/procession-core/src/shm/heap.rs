@@ -12,38 +12,41 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub use super::stats::{Stats, stats};
 
-/// A block of `len` bytes that this process alone has. Its contents are whatever was there before. The address is
-/// aligned to the block's size rounded up to a power of two, but to 4096 at most.
+/// A block of `len` bytes that this process alone has. Its contents are whatever was there before.
+/// The address is aligned to the block's size rounded up to a power of two, but to 4096 at most.
 ///
-/// Makes the family if this process has none yet. Does not wait for other processes but for short moments.
+/// Makes the family if this process has none yet. Waits for other processes for short moments only.
+/// When the budget is used up, it first gives back what dead processes have left.
 ///
 /// # Errors
-/// [`ErrorKind::OverBudget`] when the heap's budget is used up, [`ErrorKind::NoMemory`] when the system's memory is,
-/// [`ErrorKind::NotInFamily`] in a process that cannot be a member.
+/// [`ErrorKind::OverBudget`] when the heap's budget is used up, [`ErrorKind::NoMemory`] when the
+/// system's memory is, [`ErrorKind::NotInFamily`] in a process that cannot be a member.
 #[inline]
 pub fn allocate(len: usize) -> Result<Block> {
-    let me = match identity::cached() {
-        Some(me) => me,
-        None => {
-            family::current()?;
-            identity::me()?
-        }
-    };
-
-    if len <= slab::LARGEST {
-        return Ok(Block::from_small(slab::allocate(len, me)?, len));
+    match allocate_once(len) {
+        Err(error) => allocate_again(len, error),
+        block => block,
     }
-    allocate_large(len)
 }
 
-/// As [`allocate`], for a block of `kind`; its first 64 bytes are zero.
+#[cold]
+fn allocate_again(len: usize, error: Error) -> Result<Block> {
+    if error.kind() == ErrorKind::OverBudget && recovery::recover() > 0 {
+        allocate_once(len)
+    } else {
+        Err(error)
+    }
+}
+
+/// As [`allocate`], for a block of `kind`; its first 64 bytes are zero. Never looks for dead
+/// processes: recovery itself, and who holds locks that it needs, can use it.
 ///
 /// # Errors
 /// As for [`allocate`].
 pub fn allocate_kind(len: usize, kind: Kind) -> Result<Block> {
     const HEAD: usize = 64;
 
-    let mut block = allocate(len)?;
+    let mut block = allocate_once(len)?;
     let head = len.min(HEAD);
     block.as_mut_slice()[..head].fill(0);
     block.set_kind(kind);
@@ -58,6 +61,22 @@ pub fn allocate_zeroed(len: usize) -> Result<Block> {
     let mut block = allocate(len)?;
     block.zero();
     Ok(block)
+}
+
+#[inline]
+fn allocate_once(len: usize) -> Result<Block> {
+    let me = match identity::cached() {
+        Some(me) => me,
+        None => {
+            family::current()?;
+            identity::me()?
+        }
+    };
+
+    if len <= slab::LARGEST {
+        return Ok(Block::from_small(slab::allocate(len, me)?, len));
+    }
+    allocate_large(len)
 }
 
 #[inline(never)]

@@ -3,12 +3,13 @@
 //! | part | files |
 //! |---|---|
 //! | members | `family`, `slots`, `identity`, `liveness`, `fork`, `recovery` |
-//! | memory | `heap`, `segment`, `arena`, `run`, `slab`, `block`, `sweep`, `offset`, `state_word`, `chunk`, `stats` |
+//! | memory | `heap`, `segment`, `arena`, `arena_find`, `run`, `slab`, `slab_cache`, `block`, `sweep`, `offset`, `state_word`, `chunk`, `stats` |
 //! | holding | `object`, `references`, `ledger`, `message`, `handles`, `kind` |
 //! | waiting | `wait` |
 //! | named | `named` |
 
 pub mod arena;
+mod arena_find;
 pub mod block;
 mod chunk;
 pub mod family;
@@ -28,6 +29,7 @@ mod references;
 mod run;
 pub mod segment;
 mod slab;
+mod slab_cache;
 pub mod slots;
 mod state_word;
 mod stats;

@@ -1,13 +1,9 @@
 //! Slabs: chunks carved into small blocks of one size class.
 //!
 //! Used by `heap` to allocate up to 32 KiB and by `block` to free. Only the process that owns a slab turns its blocks
-//! from Free to Private, so it does that by a plain store; anyone frees a block by one compare-and-swap of its word. What
-//! the owner keeps besides (which slab it allocates from, which of its blocks are free) is private to the process and
-//! only a hint: every block it proposes is checked against its word.
-//!
-//! Per class the process has a lock whose word is its owner id. A forked child finds its parent's id in locks and
-//! caches, takes such a lock over and forgets such a cache, so a fork needs no preparation. When a process dies, the
-//! sweep makes its slabs orphans (no owner), which the next process that needs one of the class adopts.
+//! from Free to Private, so it does that by a plain store; anyone else frees a block by one compare-and-swap of its word.
+//! What the owner keeps besides is in `slab_cache`. When a process dies, the sweep makes its slabs orphans (no owner),
+//! which the next process that needs one of the class adopts.
 //!
 //! ```text
 //! run: Private(me) --words of blocks Free--> Slab(me) <--adopt-- Slab(nobody)
@@ -16,34 +12,24 @@
 //!                                              Warm run            Warm run
 //! ```
 
-#![expect(
-    unsafe_code,
-    reason = "the caches of a class are changed under its process-local lock"
-)]
-
 use super::arena::{self, Arena, Run};
-use super::chunk::{Descriptor, ENTRIES, Entry, pack_meta};
+use super::chunk::{Descriptor, Entry};
 use super::family;
-use super::offset::Offset;
 use super::run;
 use super::segment::{self, CHUNK, Region};
+use super::slab_cache::{Slab, Small, lock, try_lock};
 use super::state_word::{GENERATION_MASK, State, Word};
 use crate::crash::crash_point;
 use crate::error::Result;
 use procession_sync::OwnerId;
-use std::cell::UnsafeCell;
-use std::ops::{ControlFlow, Deref, DerefMut};
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
 
 const SMALLEST_SHIFT: u32 = 6;
-const CLASSES: usize = 10;
+/// How many classes there are.
+pub(super) const CLASSES: usize = 10;
 /// The longest block that lies in a slab.
 pub(crate) const LARGEST: usize = 1 << (SMALLEST_SHIFT as usize + CLASSES - 1);
-/// How many slabs a refill looks at before it asks for a new one.
-const LOOK_AT: usize = 32;
-/// How often a contended lock is tried before the processor is given away.
-const SPINS: u32 = 100;
 
 /// The class of blocks of `len` bytes.
 #[inline]
@@ -80,15 +66,6 @@ pub(crate) fn entries_of(region: &Region, index: usize) -> &'static [Entry] {
     }
 }
 
-/// A small block that was just handed out.
-pub(crate) struct Small {
-    pub(crate) descriptor: &'static Descriptor,
-    pub(crate) entry: &'static Entry,
-    pub(crate) word: Word,
-    pub(crate) data: NonNull<u8>,
-    pub(crate) offset: Offset,
-}
-
 /// A block of at most [`LARGEST`] bytes, private to `me`, of kind 0.
 ///
 /// # Errors
@@ -121,39 +98,60 @@ fn allocate_slow(class: usize, len: usize, me: OwnerId) -> Result<Small> {
     }
 }
 
-/// Tells the slab's owner, or whoever it may be, that the block of `entry` is free now.
+/// Frees the small block that this process has exclusively as `word`; false if it has not.
 #[inline]
-pub(crate) fn freed(descriptor: &'static Descriptor, entry: &'static Entry, me: OwnerId) {
-    let word = descriptor.word.load_in_order();
-    let class = descriptor.class.load(Ordering::Relaxed) as usize;
-    let is_mine = word.is_of(State::Slab, me);
-    if class >= CLASSES {
-        return;
+pub(crate) fn free(
+    descriptor: &'static Descriptor,
+    entry: &'static Entry,
+    word: Word,
+    me: OwnerId,
+) -> bool {
+    // While one of its blocks lives, a slab of this process stays what it is, and nobody but the
+    // holder changes the block's word: no compare-and-swap is needed.
+    if !descriptor.word.load().is_of(State::Slab, me) {
+        return free_foreign(descriptor, entry, word);
     }
-    if is_mine
-        && let Some(mut cache) = try_lock(class, me)
+    if entry.word.load() != word {
+        return false;
+    }
+    let class = descriptor.class.load(Ordering::Relaxed) as usize % CLASSES;
+    entry.word.store(word.freed(State::Free));
+    crash_point!("heap.small.freed");
+
+    if let Some(mut cache) = try_lock(class, me)
         && cache.put(descriptor, entry)
     {
-        return;
+        return true;
     }
-
-    // SYNC: block counted as freed -> refill
-    let count = descriptor.freed.fetch_add(1, Ordering::AcqRel) + 1;
-    if count as usize >= blocks_of(class) {
-        slab_may_be_empty(class, word, is_mine, me);
+    if count_freed(descriptor) >= blocks_of(class) {
+        // A slab that stays is found by the next refill or sweep, so nothing is lost with the error.
+        let _ = give_empty_of_class_back(class, me);
     }
+    true
 }
 
-#[cold]
-fn slab_may_be_empty(class: usize, word: Word, is_mine: bool, me: OwnerId) {
-    // A slab that stays is found by the next refill or sweep, so nothing is lost with the error.
-    let _ = if is_mine {
-        give_empty_of_class_back(class, me).map(|_| ())
-    } else if word.is(State::Slab) && !word.has_owner() {
-        arena::lock().and_then(|arena| give_empty_orphans_back(&arena).map(|_| ()))
-    } else {
-        Ok(())
-    };
+#[inline(never)]
+fn free_foreign(descriptor: &Descriptor, entry: &Entry, word: Word) -> bool {
+    if !entry.word.change(word, word.freed(State::Free)) {
+        return false;
+    }
+    crash_point!("heap.small.freed");
+
+    let count = count_freed(descriptor);
+    let class = descriptor.class.load(Ordering::Relaxed) as usize % CLASSES;
+    let slab = descriptor.word.load_in_order();
+    if count >= blocks_of(class) && slab.is(State::Slab) && !slab.has_owner() {
+        // As above.
+        let _ = arena::lock().and_then(|arena| give_empty_orphans_back(&arena));
+    }
+    true
+}
+
+/// Notes that a block of the slab was freed, and says how many were since its owner looked.
+#[inline]
+fn count_freed(descriptor: &Descriptor) -> usize {
+    // SYNC: block counted as freed -> refill
+    descriptor.freed.fetch_add(1, Ordering::AcqRel) as usize + 1
 }
 
 /// Gives slabs of this process and of nobody back to the arena whose blocks are all free; were there any?
@@ -281,7 +279,8 @@ fn make(class: usize, me: OwnerId) -> Result<Slab> {
     Ok(Slab::of(run))
 }
 
-fn count_free(entries: &[Entry]) -> usize {
+/// How many of the blocks are free.
+pub(super) fn count_free(entries: &[Entry]) -> usize {
     entries
         .iter()
         .filter(|entry| entry.word.load_in_order().is(State::Free))
@@ -299,355 +298,10 @@ fn next_generation(entries: &[Entry]) -> u32 {
     last.wrapping_add(1) & GENERATION_MASK
 }
 
-/// A slab with the addresses of its parts.
-#[derive(Clone, Copy)]
-struct Slab {
-    region: Region,
-    index: usize,
-    descriptor: &'static Descriptor,
-    entries: &'static [Entry; ENTRIES],
-    data: NonNull<u8>,
-    offset: Offset,
-}
-
-impl Slab {
-    fn of(run: Run) -> Self {
-        Self {
-            region: run.region,
-            index: run.index,
-            descriptor: run.descriptor(),
-            entries: run.region.entries(run.index),
-            data: run.region.data(run.index),
-            offset: run.region.offset(run.index),
-        }
-    }
-
-    /// The slab whose chunk begins at `offset`, as a ring of this process names it.
-    fn at(offset: u64) -> Option<Self> {
-        let offset = Offset::from_bits(offset);
-        let region = Region::of(offset.segment()).ok()?;
-        let (index, _) = region.chunk_of(offset)?;
-
-        Some(Self::of(Run {
-            region,
-            index,
-            chunks: 1,
-        }))
-    }
-
-    fn next(&self) -> Option<Self> {
-        Self::at(self.descriptor.next.load(Ordering::Relaxed))
-    }
-
-    fn link(&self, next: &Self) {
-        self.descriptor
-            .next
-            .store(next.offset.to_bits(), Ordering::Relaxed);
-    }
-
-    fn is(&self, other: &Self) -> bool {
-        std::ptr::eq(self.descriptor, other.descriptor)
-    }
-
-    fn entries(&self, class: usize) -> &'static [Entry] {
-        &self.entries[..blocks_of(class)]
-    }
-
-    fn run(&self) -> Run {
-        Run {
-            region: self.region,
-            index: self.index,
-            chunks: 1,
-        }
-    }
-}
-
-/// What a process knows about its slabs of one class.
-struct Cache {
-    /// Whose knowledge it is; 0 is nobody's.
-    owner: u32,
-    /// The slab that blocks are taken from, a member of the ring of all.
-    current: Option<Slab>,
-    /// How many of the indices below mean something.
-    len: usize,
-    /// Blocks of `current` that were free when last seen.
-    free: [u16; ENTRIES],
-    /// The sweep up to which frees by dead processes have been looked for.
-    sweeps: u32,
-    /// How many slabs are to be looked at whether or not a block of theirs was reported free.
-    look_anyway: usize,
-    slabs: usize,
-}
-
-struct Class {
-    /// Process-local: 0, or the owner id of the process one of whose threads holds it.
-    lock: AtomicU32,
-    cache: UnsafeCell<Cache>,
-}
-
-// SAFETY: the cache is only reached through a `Guard`, of which the lock lets one exist.
-unsafe impl Sync for Class {}
-
-static CLASS: [Class; CLASSES] = [const {
-    Class {
-        lock: AtomicU32::new(0),
-        cache: UnsafeCell::new(Cache {
-            owner: 0,
-            current: None,
-            len: 0,
-            free: [0; ENTRIES],
-            sweeps: 0,
-            look_anyway: 0,
-            slabs: 0,
-        }),
-    }
-}; CLASSES];
-
-struct Guard(&'static Class);
-
-#[inline]
-fn try_lock(class: usize, me: OwnerId) -> Option<Guard> {
-    let class = &CLASS[class];
-    // SYNC: class unlocked -> try_lock
-    let found = class
-        .lock
-        .compare_exchange(0, me.to_bits(), Ordering::Acquire, Ordering::Relaxed);
-
-    match found {
-        Ok(_) => Some(Guard::new(class, me)),
-        Err(holder) if holder == me.to_bits() => None,
-        Err(holder) => take_over(class, holder, me),
-    }
-}
-
-/// The lock was held by another thread when this process was forked; that thread is not here.
-#[cold]
-fn take_over(class: &'static Class, holder: u32, me: OwnerId) -> Option<Guard> {
-    // SYNC: class unlocked -> try_lock
-    let taken =
-        class
-            .lock
-            .compare_exchange(holder, me.to_bits(), Ordering::Acquire, Ordering::Relaxed);
-
-    taken.is_ok().then(|| Guard::new(class, me))
-}
-
-#[inline]
-fn lock(class: usize, me: OwnerId) -> Guard {
-    match try_lock(class, me) {
-        Some(guard) => guard,
-        None => lock_slow(class, me),
-    }
-}
-
-#[cold]
-fn lock_slow(class: usize, me: OwnerId) -> Guard {
-    let mut tries = 0;
-    loop {
-        if let Some(guard) = try_lock(class, me) {
-            return guard;
-        }
-        tries += 1;
-        if tries < SPINS {
-            std::hint::spin_loop();
-        } else {
-            procession_sys::thread::yield_now();
-        }
-    }
-}
-
-impl Guard {
-    #[inline]
-    fn new(class: &'static Class, me: OwnerId) -> Self {
-        let mut guard = Self(class);
-        if guard.owner != me.to_bits() {
-            guard.forget(me);
-        }
-        guard
-    }
-}
-
-impl Deref for Guard {
-    type Target = Cache;
-
-    #[inline]
-    fn deref(&self) -> &Cache {
-        // SAFETY: whoever has the guard has the lock, so nobody else reaches the cache.
-        unsafe { &*self.0.cache.get() }
-    }
-}
-
-impl DerefMut for Guard {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut Cache {
-        // SAFETY: whoever has the guard has the lock, so nobody else reaches the cache.
-        unsafe { &mut *self.0.cache.get() }
-    }
-}
-
-impl Drop for Guard {
-    #[inline]
-    fn drop(&mut self) {
-        // SYNC: class unlocked -> try_lock
-        self.0.lock.store(0, Ordering::Release);
-    }
-}
-
-impl Cache {
-    #[cold]
-    fn forget(&mut self, me: OwnerId) {
-        self.owner = me.to_bits();
-        self.current = None;
-        self.len = 0;
-        self.look_anyway = 0;
-        self.slabs = 0;
-        self.sweeps =
-            family::header().map_or(0, |header| header.arena.sweeps.load(Ordering::Relaxed));
-    }
-
-    #[inline]
-    fn take(&mut self, len: usize, me: OwnerId) -> Option<Small> {
-        let slab = self.current?;
-        while self.len > 0 {
-            self.len -= 1;
-            let index = self.free[self.len] as usize;
-            let entry = &slab.entries[index & (ENTRIES - 1)];
-            let word = entry.word.load();
-            if !word.is(State::Free) {
-                continue;
-            }
-
-            let class = slab.descriptor.class.load(Ordering::Relaxed) as usize % CLASSES;
-            let at = index << shift_of(class);
-            entry.meta.store(pack_meta(len, 0), Ordering::Relaxed);
-            let word = word.with(State::Private, Some(me));
-            entry.word.store(word);
-            crash_point!("heap.small.taken");
-            // SAFETY: the block lies inside the slab's chunk.
-            let data = unsafe { slab.data.add(at) };
-            return Some(Small {
-                descriptor: slab.descriptor,
-                entry,
-                word,
-                data,
-                offset: slab.offset.plus(at as u64),
-            });
-        }
-        None
-    }
-
-    /// Notes a free block of the slab that blocks are taken from; false if it is another.
-    #[inline]
-    fn put(&mut self, descriptor: &Descriptor, entry: &Entry) -> bool {
-        let Some(slab) = &self.current else {
-            return false;
-        };
-        if !std::ptr::eq(slab.descriptor, descriptor) || self.len == ENTRIES {
-            return false;
-        }
-        let index =
-            (std::ptr::from_ref(entry).addr() - slab.entries.as_ptr().addr()) / size_of::<Entry>();
-        self.free[self.len] = index as u16;
-        self.len += 1;
-        true
-    }
-
-    /// Looks for a slab with free blocks among the next ones of the ring.
-    fn refill(&mut self, class: usize, me: OwnerId) {
-        if self.len > 0 {
-            return;
-        }
-        let sweeps =
-            family::header().map_or(0, |header| header.arena.sweeps.load(Ordering::Relaxed));
-        if self.sweeps != sweeps {
-            self.sweeps = sweeps;
-            self.look_anyway = self.slabs;
-        }
-        let Some(mut slab) = self.current else { return };
-
-        for _ in 0..self.slabs.min(LOOK_AT) {
-            let Some(next) = slab.next() else { return };
-            slab = next;
-            let anyway = self.look_anyway > 0;
-            self.look_anyway = self.look_anyway.saturating_sub(1);
-            if (anyway || slab.descriptor.freed.load(Ordering::Relaxed) > 0)
-                && slab.descriptor.word.load().is_of(State::Slab, me)
-            {
-                self.scan(slab, class);
-                if self.len > 0 {
-                    return;
-                }
-            }
-        }
-    }
-
-    fn scan(&mut self, slab: Slab, class: usize) {
-        // SYNC: block counted as freed -> refill
-        slab.descriptor.freed.swap(0, Ordering::AcqRel);
-        self.current = Some(slab);
-        self.len = 0;
-        for (index, entry) in slab.entries(class).iter().enumerate().rev() {
-            if entry.word.load().is(State::Free) {
-                self.free[self.len] = index as u16;
-                self.len += 1;
-            }
-        }
-    }
-
-    /// Adds a slab that this process has just come by, and takes blocks from it.
-    fn install(&mut self, slab: Slab, me: OwnerId) {
-        debug_assert!(
-            slab.descriptor.word.load().is_of(State::Slab, me),
-            "a new slab is this process's"
-        );
-        match &self.current {
-            Some(current) => {
-                match current.next() {
-                    Some(next) => slab.link(&next),
-                    None => slab.link(current),
-                }
-                current.link(&slab);
-                // Blocks still known to be free in it are found again by their slab's count.
-                current
-                    .descriptor
-                    .freed
-                    .fetch_add(self.len as u32, Ordering::Relaxed);
-            }
-            None => slab.link(&slab),
-        }
-        self.slabs += 1;
-        self.scan(
-            slab,
-            slab.descriptor.class.load(Ordering::Relaxed) as usize % CLASSES,
-        );
-    }
-
-    /// Takes a slab out of the ring all of whose blocks are free, unless it is the current one.
-    fn unlink_empty(&mut self, class: usize) -> Option<Slab> {
-        let current = self.current?;
-        let mut before = current;
-        for _ in 1..self.slabs {
-            let slab = before.next()?;
-            if slab.is(&current) {
-                return None;
-            }
-            let entries = slab.entries(class);
-            if slab.descriptor.freed.load(Ordering::Relaxed) as usize >= entries.len()
-                && count_free(entries) == entries.len()
-            {
-                before.link(&slab.next()?);
-                self.slabs -= 1;
-                return Some(slab);
-            }
-            before = slab;
-        }
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{CLASSES, ENTRIES, LARGEST, blocks_of, class_of, shift_of};
+    use super::super::chunk::ENTRIES;
+    use super::{CLASSES, LARGEST, blocks_of, class_of, shift_of};
 
     #[test]
     fn classes_hold_what_they_are_chosen_for() {
