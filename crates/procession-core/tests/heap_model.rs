@@ -1,5 +1,7 @@
 //! The heap of one process against a model: a map from offsets to what was written there.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use procession_core::shm::{Block, BlockId, heap};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -176,7 +178,7 @@ fn threads_free_each_other_s_blocks() {
                         .wrapping_add(1_442_695_040_888_963_407);
                     let pick = (random >> 33) as usize;
                     mine.extend(receiver.try_iter());
-                    let len = if pick % 64 == 0 {
+                    let len = if pick.is_multiple_of(64) {
                         pick % 300_000
                     } else {
                         pick % 2_000
