@@ -68,8 +68,18 @@ const ENTRIES: &[Entry] = &[
         destroy: nothing,
     },
     Entry {
+        kind: Kind::QUEUE,
+        name: "queue",
+        destroy: crate::ipc::queue::destroy,
+    },
+    Entry {
         kind: Kind::DIRECTION,
         name: "direction of a connection",
+        destroy: nothing,
+    },
+    Entry {
+        kind: Kind::POOL,
+        name: "pool",
         destroy: nothing,
     },
 ];

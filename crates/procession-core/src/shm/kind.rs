@@ -36,8 +36,12 @@ impl Kind {
     /// The first kind that is an object, that is, counted by its holders.
     pub const FIRST_OBJECT: Self = Self(16);
 
+    /// A queue.
+    pub const QUEUE: Self = Self(48);
     /// One direction of a stream that several processes use.
     pub const DIRECTION: Self = Self(49);
+    /// The state of a pool, with its workers' records.
+    pub const POOL: Self = Self(64);
 
     /// Is it counted by its holders?
     #[must_use]

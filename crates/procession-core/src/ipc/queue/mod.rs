@@ -6,6 +6,7 @@ mod handle;
 mod held;
 mod joinable;
 mod message;
+mod points;
 mod put;
 mod recovery;
 mod state;
@@ -18,6 +19,7 @@ pub use get::Received;
 pub use handle::Queue;
 pub use joinable::JoinableQueue;
 pub use message::Message;
+pub use points::CRASH_POINTS;
 pub use state::QueueState;
 
 pub(crate) use handle::destroy;

@@ -356,3 +356,22 @@ fn used_up_blocks_are_given_back() {
         "other tests run meanwhile, but they are small"
     );
 }
+
+#[test]
+fn every_crash_point_is_listed() {
+    let sources = [
+        include_str!("put.rs"),
+        include_str!("get.rs"),
+        include_str!("tasks.rs"),
+    ];
+    let mut points: Vec<&str> = sources
+        .iter()
+        .flat_map(|source| source.split("crash_point!(\"").skip(1))
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    points.sort_unstable();
+
+    let mut listed = super::CRASH_POINTS.to_vec();
+    listed.sort_unstable();
+    assert_eq!(listed, points);
+}
