@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::marker::PhantomData;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 thread_local! {
@@ -27,6 +28,7 @@ thread_local! {
 pub struct Collected {
     holdings: Vec<Arc<Holding>>,
     indices: HashMap<BlockId, u32>,
+    descriptors: Vec<OwnedFd>,
 }
 
 #[derive(Debug)]
@@ -54,6 +56,40 @@ impl Collected {
         self.holdings.iter().map(|holding| holding.id()).collect()
     }
 
+    /// Adds a handle by hand; returns its index.
+    pub fn add_object<T: Layout>(&mut self, object: &Object<T>) -> u32 {
+        self.add(object.holding())
+    }
+
+    /// Adds a descriptor that travels along; returns its index among the descriptors.
+    pub fn add_descriptor(&mut self, descriptor: OwnedFd) -> u32 {
+        self.descriptors.push(descriptor);
+        self.descriptors.len() as u32 - 1
+    }
+
+    /// The descriptors, which then travel by other means than the message.
+    #[must_use]
+    pub fn take_descriptors(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.descriptors)
+    }
+
+    /// The same handles, and duplicates of the descriptors.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn try_clone(&self) -> Result<Self> {
+        let duplicates = self
+            .descriptors
+            .iter()
+            .map(|fd| procession_sys::fd::duplicate(fd.as_fd()));
+
+        Ok(Self {
+            holdings: self.holdings.clone(),
+            indices: self.indices.clone(),
+            descriptors: duplicates.collect::<std::result::Result<_, _>>()?,
+        })
+    }
+
     fn add(&mut self, holding: &Arc<Holding>) -> u32 {
         *self.indices.entry(holding.id()).or_insert_with(|| {
             self.holdings.push(Arc::clone(holding));
@@ -72,7 +108,12 @@ pub struct Collecting {
 impl Collecting {
     /// Begins to collect handles on this thread.
     pub fn begin() -> Self {
-        COLLECTING.with_borrow_mut(|stack| stack.push(Collected::default()));
+        Self::go_on(Collected::default())
+    }
+
+    /// Adds to what an earlier context collected: indices go on behind its own.
+    pub fn go_on(collected: Collected) -> Self {
+        COLLECTING.with_borrow_mut(|stack| stack.push(collected));
         Self {
             not_send: PhantomData,
         }

@@ -16,13 +16,14 @@
 )]
 
 use super::block::Block;
-use super::handles::Collected;
+use super::handles::{Collected, Reading};
 use super::heap;
 use super::kind::Kind;
 use super::offset::BlockId;
 use super::references;
 use crate::crash::crash_point;
 use crate::error::{Error, Result};
+use procession_sync::OwnerId;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -56,13 +57,15 @@ impl Message {
 
         // Before the count says so, an entry is no evidence; from then on it must be 0 or true.
         for index in 0..handles.len() {
-            entry(&block, index).store(0, Ordering::Relaxed);
+            entry(Span::of(&block), index).store(0, Ordering::Relaxed);
         }
-        header(&block)
+        header(Span::of(&block))
             .payload
             .store(payload as u64, Ordering::Relaxed);
         // SYNC: message's table cleared -> destroy
-        header(&block).handles.store(count, Ordering::Release);
+        header(Span::of(&block))
+            .handles
+            .store(count, Ordering::Release);
         let message = Self { block: Some(block) };
         crash_point!("message.begun");
 
@@ -89,20 +92,68 @@ impl Message {
         self.block.take()
     }
 
+    /// Takes a queued message: exactly one of all who try gets it.
+    #[must_use]
+    pub fn claim(id: BlockId) -> Option<Self> {
+        Block::claim(id)
+            .filter(|block| block.kind() == Kind::MESSAGE)
+            .map(|block| Self { block: Some(block) })
+    }
+
+    /// The message that another process gave to this one.
+    #[must_use]
+    pub(crate) fn adopt(id: BlockId) -> Option<Self> {
+        // SAFETY: the giver kept no value, and this process learns the id from one place only: its launch.
+        let block = unsafe { Block::adopt(id) }?;
+
+        (block.kind() == Kind::MESSAGE).then_some(Self { block: Some(block) })
+    }
+
+    /// A look at it, for the part of it that other processes change.
+    pub(crate) fn view(&self) -> View {
+        View(Span::of(self.block()))
+    }
+
+    /// Its block's name.
+    #[must_use]
+    pub fn id(&self) -> BlockId {
+        self.block().id()
+    }
+
+    /// Leaves it to whoever [claims](Self::claim) it.
+    pub fn into_queued(mut self) -> BlockId {
+        match self.block.take() {
+            Some(block) => block.into_queued(),
+            None => unreachable!("only into_block empties it, and consumes the message"),
+        }
+    }
+
+    /// Makes it another process's, which [adopts](Self::adopt) it, and whose death frees it.
+    pub(crate) fn give(mut self, to: OwnerId) -> BlockId {
+        match self.block.take() {
+            Some(block) => block.give(to),
+            None => unreachable!("only into_block empties it, and consumes the message"),
+        }
+    }
+
+    /// Lets this thread's deserialisers resolve the message's handles as long as the result lives.
+    ///
+    /// # Errors
+    /// This process belongs to no family.
+    pub fn begin_reading(&self) -> Result<Reading> {
+        Ok(Reading::begin(super::family::id()?, self.handles()))
+    }
+
     /// What the message's handles name, in the order in which they were collected.
     #[must_use]
     pub fn handles(&self) -> Vec<Option<BlockId>> {
-        let block = self.block();
-
-        (0..handles_in(block))
-            .map(|index| BlockId::from_bits(entry(block, index).load(Ordering::Relaxed)))
-            .collect()
+        handles_of(Span::of(self.block()))
     }
 
     /// The payload.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
-        let (first, len) = payload_of(self.block());
+        let (first, len) = payload_of(Span::of(self.block()));
 
         // SAFETY: the range lies inside the block (`payload_of` sees to it), which this process holds exclusively.
         unsafe { std::slice::from_raw_parts(first.as_ptr(), len) }
@@ -110,7 +161,7 @@ impl Message {
 
     /// The payload, to be written.
     pub fn payload_mut(&mut self) -> &mut [u8] {
-        let (first, len) = payload_of(self.block());
+        let (first, len) = payload_of(Span::of(self.block()));
 
         // SAFETY: as for `payload`; the borrow of `self` makes it exclusive within the process.
         unsafe { std::slice::from_raw_parts_mut(first.as_ptr(), len) }
@@ -134,30 +185,106 @@ impl Drop for Message {
 
 /// Gives back the handles in the table; the block's holder frees it afterwards.
 pub(crate) fn destroy(block: &Block) {
-    for index in 0..handles_in(block) {
+    for index in 0..handles_in(Span::of(block)) {
         references::give_back(block.id().offset().plus(entry_at(index) as u64));
         crash_point!("message.given");
     }
-    header(block).handles.store(0, Ordering::Relaxed);
+    header(Span::of(block)).handles.store(0, Ordering::Relaxed);
+}
+
+/// A look at a message that another process holds.
+///
+/// The holder keeps the message, and does not change what lies behind the part that the two agree to share, as long as
+/// the view is used; the pool's tasks are such messages.
+#[derive(Clone, Copy, Debug)]
+pub struct View(Span);
+
+// SAFETY: an address of shared memory, which stays mapped, for reading.
+unsafe impl Send for View {}
+
+impl View {
+    /// `None` if the message is gone.
+    #[must_use]
+    pub(crate) fn of(id: BlockId) -> Option<Self> {
+        let found = super::block::find(id)?;
+
+        (found.kind == Kind::MESSAGE).then_some(Self(Span {
+            data: found.data,
+            len: found.len,
+        }))
+    }
+
+    /// The payload from byte `skip` on.
+    #[must_use]
+    pub fn payload_behind(&self, skip: usize) -> &[u8] {
+        let (first, len) = payload_of(self.0);
+        let skip = skip.min(len);
+        // SAFETY: inside the payload.
+        let first = unsafe { first.add(skip) };
+
+        // SAFETY: inside the block (`payload_of`), which stays mapped, and which its holder does not change (see the type).
+        unsafe { std::slice::from_raw_parts(first.as_ptr(), len - skip) }
+    }
+
+    /// Does it carry any handle?
+    #[must_use]
+    pub fn has_handles(&self) -> bool {
+        handles_in(self.0) > 0
+    }
+
+    /// Where the payload begins, for the part that both sides use as atomics.
+    pub(crate) fn payload_start(&self) -> NonNull<u8> {
+        payload_of(self.0).0
+    }
+
+    /// Lets this thread's deserialisers resolve the message's handles as long as the result lives.
+    ///
+    /// # Errors
+    /// This process belongs to no family.
+    pub fn begin_reading(&self) -> Result<Reading> {
+        Ok(Reading::begin(super::family::id()?, handles_of(self.0)))
+    }
+}
+
+/// Where a message's block lies in this process.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    data: NonNull<u8>,
+    len: usize,
+}
+
+impl Span {
+    fn of(block: &Block) -> Self {
+        Self {
+            data: block.data(),
+            len: block.len(),
+        }
+    }
+}
+
+fn handles_of(block: Span) -> Vec<Option<BlockId>> {
+    (0..handles_in(block))
+        .map(|index| BlockId::from_bits(entry(block, index).load(Ordering::Relaxed)))
+        .collect()
 }
 
 /// How many entries the table has; never more than fit, whatever the block says.
-fn handles_in(block: &Block) -> usize {
-    if block.len() < size_of::<Header>() {
+fn handles_in(block: Span) -> usize {
+    if block.len < size_of::<Header>() {
         return 0;
     }
     // SYNC: message's table cleared -> destroy
     let count = header(block).handles.load(Ordering::Acquire) as usize;
 
-    count.min((block.len() - size_of::<Header>()) / size_of::<AtomicU64>())
+    count.min((block.len - size_of::<Header>()) / size_of::<AtomicU64>())
 }
 
-fn payload_of(block: &Block) -> (NonNull<u8>, usize) {
-    let at = payload_at(handles_in(block)).min(block.len());
-    let len = (header(block).payload.load(Ordering::Relaxed) as usize).min(block.len() - at);
+fn payload_of(block: Span) -> (NonNull<u8>, usize) {
+    let at = payload_at(handles_in(block)).min(block.len);
+    let len = (header(block).payload.load(Ordering::Relaxed) as usize).min(block.len - at);
 
     // SAFETY: the block is at least this long.
-    (unsafe { block.data().add(at) }, len)
+    (unsafe { block.data.add(at) }, len)
 }
 
 const fn entry_at(index: usize) -> usize {
@@ -168,15 +295,15 @@ const fn payload_at(handles: usize) -> usize {
     entry_at(handles).next_multiple_of(16)
 }
 
-fn header(block: &Block) -> &Header {
-    // SAFETY: blocks are aligned to 64 bytes and at least that long; any bytes are valid atomics.
-    unsafe { block.data().cast().as_ref() }
+fn header<'a>(block: Span) -> &'a Header {
+    // SAFETY: blocks are aligned to 64 bytes and at least that long; any bytes are valid atomics, and stay mapped.
+    unsafe { block.data.cast().as_ref() }
 }
 
-fn entry(block: &Block, index: usize) -> &AtomicU64 {
+fn entry<'a>(block: Span, index: usize) -> &'a AtomicU64 {
     // SAFETY: callers stay below the number of entries that fit into the block.
-    let place = unsafe { block.data().add(entry_at(index)) }.cast::<AtomicU64>();
-    // SAFETY: the place is aligned to 8 and inside the block; any bytes are a valid atomic.
+    let place = unsafe { block.data.add(entry_at(index)) }.cast::<AtomicU64>();
+    // SAFETY: the place is aligned to 8 and inside the block; any bytes are a valid atomic, and stay mapped.
     unsafe { place.as_ref() }
 }
 

@@ -4,7 +4,12 @@
 //! the next descriptor made; the engine's must not be written to by a stray `print`.
 
 #[cfg(target_os = "linux")]
+mod launch;
+#[cfg(target_os = "linux")]
 mod linux;
+
+#[cfg(target_os = "linux")]
+pub use launch::{inherited, open_null, replace_standard_output};
 
 #[cfg(target_os = "linux")]
 pub use linux::{

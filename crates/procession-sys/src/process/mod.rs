@@ -9,7 +9,7 @@ mod linux;
 
 #[cfg(target_os = "linux")]
 pub use linux::{
-    BuildId, ChildProcess, Fork, ImageRange, Spawn, StatusLine, die_with_parent_pipe,
+    BuildId, ChildProcess, Fork, ImageRange, Spawn, StatusLine, at_exit, die_with_parent_pipe,
     executable_identity, exists, exit_info, exit_now, fork, id, is_zombie, main_executable,
     new_session, parent_id, pidfd_open, set_address_space_limit, set_descriptor_limit,
     set_memory_limit, start_time, status_line,
@@ -22,6 +22,15 @@ pub enum ExitStatus {
     Exited(i32),
     /// This signal killed it.
     Signaled(i32),
+}
+
+impl std::fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "exit code {code}"),
+            Self::Signaled(signal) => write!(f, "signal {signal}"),
+        }
+    }
 }
 
 impl ExitStatus {

@@ -14,6 +14,6 @@ pub use fork::{Fork, fork};
 pub use image::{BuildId, ImageRange, executable_identity, main_executable};
 pub use limits::{set_address_space_limit, set_descriptor_limit, set_memory_limit};
 pub use spawn::Spawn;
-pub use status::{
+pub use status::{at_exit, 
     StatusLine, exists, exit_now, id, is_zombie, new_session, parent_id, start_time, status_line,
 };

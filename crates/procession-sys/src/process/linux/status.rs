@@ -93,6 +93,17 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Calls `function` when this process ends by returning from `main` or by `exit`; not when it is killed or leaves by
+/// [`exit_now`].
+///
+/// # Errors
+/// No memory.
+pub fn at_exit(function: extern "C" fn()) -> Result<()> {
+    // SAFETY: the function is one of this program, which stays loaded until the process ends.
+    let code = unsafe { libc::atexit(function) };
+    if code == 0 { Ok(()) } else { Err(Error::new("register an exit function", libc::ENOMEM)) }
+}
+
 /// Makes this process the leader of a session of its own, without a terminal.
 ///
 /// # Errors

@@ -1,0 +1,269 @@
+//! The engine thread of a pool: it sleeps until a worker ends, a deadline passes or the pool wants something.
+//!
+//! It runs no code of the user's, blocks all signals, and is woken by the workers' pidfds and by a private eventfd; an idle pool uses no
+//! processor time. A fork of the program does not have it: the pool there is only a name (see [`super::Pool`]).
+
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use procession_sys::eventfd::EventFd;
+use procession_sys::poll::{Interest, PollEntry, poll};
+use procession_sys::time::monotonic_nanos;
+
+use super::cell::Phase;
+use super::crew::{Burial, Crew, sentinel};
+use super::fault::Fault;
+use crate::engine;
+use crate::error::Result;
+use crate::process::Child;
+use crate::shm::{BlockId, Wait};
+
+/// What the pool wants of its workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub(super) enum Mode {
+    /// Workers are replaced when they end.
+    Open = 0,
+    /// No more tasks come; workers end when none is left.
+    Closed = 1,
+    /// The queue is closed behind the last task; workers are not replaced.
+    Drained = 2,
+    /// All workers are killed, all tasks failed.
+    Terminated = 3,
+    /// As terminated, because workers cannot be made.
+    Broken = 4,
+}
+
+/// What the program's threads and the supervisor share.
+#[derive(Debug)]
+pub(super) struct Control {
+    pub(super) crew: Crew,
+    mode: AtomicU32,
+    broken: Mutex<Option<Arc<str>>>,
+    wake: EventFd,
+}
+
+impl Control {
+    pub(super) fn new(crew: Crew) -> Result<Self> {
+        Ok(Self {
+            crew,
+            mode: AtomicU32::new(Mode::Open as u32),
+            broken: Mutex::default(),
+            wake: EventFd::new()?,
+        })
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        // SYNC: mode advanced -> submit, supervisor
+        match self.mode.load(Ordering::SeqCst) {
+            0 => Mode::Open,
+            1 => Mode::Closed,
+            2 => Mode::Drained,
+            3 => Mode::Terminated,
+            _ => Mode::Broken,
+        }
+    }
+
+    /// Moves on to `mode`, never back, and wakes the supervisor.
+    pub(super) fn advance(&self, mode: Mode) {
+        // SYNC: mode advanced -> submit, supervisor
+        self.mode.fetch_max(mode as u32, Ordering::SeqCst);
+        self.alert();
+    }
+
+    pub(super) fn alert(&self) {
+        if let Err(error) = self.wake.signal() {
+            tracing::error!(%error, "the pool's supervisor could not be woken");
+        }
+    }
+
+    /// Why tasks cannot be run any more, if they cannot.
+    pub(super) fn verdict(&self) -> Option<Fault> {
+        match self.mode() {
+            Mode::Terminated => Some(Fault::Terminated),
+            Mode::Broken => {
+                let text = self
+                    .broken
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone();
+                Some(Fault::Broken(text.unwrap_or_else(|| "unknown".into())))
+            }
+            _ => None,
+        }
+    }
+
+    fn break_down(&self, reason: Arc<str>) {
+        tracing::error!(%reason, "a pool is broken");
+        self.broken
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(reason);
+        self.advance(Mode::Broken);
+    }
+}
+
+/// Starts the thread.
+pub(super) fn start(control: &Arc<Control>) -> Result<engine::Thread> {
+    let control = control.clone();
+    engine::Thread::start("procession-pool", move || run(&control))
+}
+
+fn run(control: &Control) {
+    loop {
+        let workers = control.crew.alive();
+        if workers.is_empty() && control.mode() >= Mode::Drained {
+            break;
+        }
+        let timeout = next_look(control, &workers);
+        let mut entries: Vec<_> = workers
+            .iter()
+            .map(|worker| PollEntry::new(sentinel(worker), Interest::READ))
+            .chain([PollEntry::new(control.wake.as_fd(), Interest::READ)])
+            .collect();
+        match poll(&mut entries, timeout) {
+            Ok(_) => {}
+            Err(error) => {
+                control.break_down(format!("the pool's supervisor cannot wait: {error}").into());
+            }
+        }
+        drop(entries);
+        if let Err(error) = control.wake.drain() {
+            tracing::error!(%error, "the pool's supervisor cannot take its wake-ups");
+        }
+        bury_the_dead(control, &workers);
+        enforce_deadlines(control, &workers);
+        match control.mode() {
+            Mode::Open | Mode::Closed => maintain(control),
+            Mode::Drained => {}
+            Mode::Terminated | Mode::Broken => end_all(control),
+        }
+    }
+    settle_leftovers(control);
+}
+
+/// When the supervisor must look again by itself; `None` = when woken.
+fn next_look(control: &Control, workers: &[(u32, Child)]) -> Option<Duration> {
+    let mut soonest = match control.mode() {
+        Mode::Closed => Some(Duration::from_millis(50)),
+        _ => None,
+    };
+    let now = monotonic_nanos();
+    let mut shorten = |nanos: u64| {
+        let candidate = Duration::from_nanos(nanos);
+        soonest = Some(soonest.map_or(candidate, |soonest| soonest.min(candidate)));
+    };
+    if let Some(timeout) = control.crew.shortest_timeout() {
+        // A task that begins while the supervisor sleeps cannot be due before this.
+        shorten(timeout);
+    }
+    for (index, _) in workers {
+        if let Some((_, due)) = deadline(control, *index) {
+            shorten(due.saturating_sub(now));
+        }
+    }
+    soonest
+}
+
+/// The running task of a worker and when it must be over.
+fn deadline(control: &Control, index: u32) -> Option<(Arc<super::task::Task>, u64)> {
+    let record = control.crew.shared.record(index);
+    let started = record.started.load(Ordering::Relaxed);
+    let task = BlockId::from_bits(record.current.load(Ordering::Acquire))?;
+    let task = control.crew.table.get(task)?;
+    let timeout = task.cell().timeout.load(Ordering::Relaxed);
+    if timeout == 0 || started == 0 || task.cell().phase() != Phase::Running {
+        return None;
+    }
+    Some((task, started.saturating_add(timeout)))
+}
+
+fn enforce_deadlines(control: &Control, workers: &[(u32, Child)]) {
+    if control.crew.shortest_timeout().is_none() {
+        return;
+    }
+    let now = monotonic_nanos();
+    for (index, worker) in workers {
+        let Some((task, due)) = deadline(control, *index) else {
+            continue;
+        };
+        if due > now || task.cell().worker() != Some(worker.owner()) {
+            continue;
+        }
+        task.note_stop(Fault::TimedOut);
+        if task
+            .cell()
+            .advance(Phase::Running, Phase::Stopped, &Wait::never())
+        {
+            tracing::warn!(
+                pid = worker.pid(),
+                task = task.name(),
+                "a task took too long; its worker is replaced"
+            );
+            control.crew.kill(worker.owner());
+        }
+    }
+}
+
+fn bury_the_dead(control: &Control, workers: &[(u32, Child)]) {
+    for (index, worker) in workers {
+        match worker.try_join() {
+            Ok(None) => {}
+            Ok(Some(status)) => {
+                let expected = control.mode() >= Mode::Drained;
+                if let Burial::Broken(reason) = control.crew.bury(*index, worker, status, expected)
+                {
+                    control.break_down(reason);
+                }
+            }
+            Err(error) => {
+                control.break_down(format!("a worker's end could not be read: {error}").into());
+            }
+        }
+    }
+}
+
+/// Replaces workers; drains the pool when it is closed and nothing is left.
+fn maintain(control: &Control) {
+    if control.mode() == Mode::Closed && control.crew.table.unfinished().is_empty() {
+        control.advance(Mode::Drained);
+        close_queue(control);
+        return;
+    }
+    if control.crew.table.wants_tidying() {
+        control.crew.tidy();
+    }
+    if let Err(error) = control.crew.fill() {
+        control.break_down(format!("a worker could not be started: {error}").into());
+        end_all(control);
+    }
+}
+
+/// Lets the workers end once the queue is empty.
+fn close_queue(control: &Control) {
+    // Without a deadline and a callback it always succeeds.
+    if let Err(error) = control.crew.shared.queue.close(&mut Wait::forever()) {
+        tracing::error!(%error, "the pool's task queue could not be closed");
+    }
+}
+
+/// Kills every worker and fails every task.
+fn end_all(control: &Control) {
+    for (_, worker) in control.crew.alive() {
+        if let Err(error) = worker.kill() {
+            tracing::error!(pid = worker.pid(), %error, "a worker could not be killed");
+        }
+    }
+    settle_leftovers(control);
+}
+
+/// After the workers are told to end, nobody else would finish what is left.
+fn settle_leftovers(control: &Control) {
+    if let Some(fault) = control.verdict() {
+        for task in control.crew.table.unfinished() {
+            control.crew.fail(&task, &fault);
+        }
+    }
+}

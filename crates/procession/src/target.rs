@@ -1,0 +1,79 @@
+//! What may run in another process: plain functions, generic functions and closures that capture nothing.
+//!
+//! Such a value has no bytes, so its type alone says what to run. The parent sends the position of a function made for that type (a
+//! *trampoline*); the child, which runs the same executable, finds it at the same position and calls the target from there.
+
+use std::mem::MaybeUninit;
+
+/// A function of `Arguments` (a tuple) that can run in another process.
+///
+/// Implemented for every function, generic function and closure of up to
+/// twelve arguments. Only those without captured state can be sent; that is
+/// checked when the program is compiled, where the target is used.
+pub trait Target<Arguments>: Copy + Send + 'static {
+    /// What a call returns.
+    type Output;
+
+    /// Calls the target.
+    fn call(self, arguments: Arguments) -> Self::Output;
+}
+
+macro_rules! target {
+    ($($name:ident)*) => {
+        impl<Function, Output, $($name),*> Target<($($name,)*)> for Function
+        where
+            Function: Fn($($name),*) -> Output + Copy + Send + 'static,
+        {
+            type Output = Output;
+
+            #[allow(non_snake_case, reason = "the arguments are named after their types")]
+            #[allow(clippy::allow_attributes, reason = "the tuple without members has no names")]
+            #[inline]
+            fn call(self, ($($name,)*): ($($name,)*)) -> Output {
+                self($($name),*)
+            }
+        }
+    };
+}
+
+target!();
+target!(A);
+target!(A B);
+target!(A B C);
+target!(A B C D);
+target!(A B C D E);
+target!(A B C D E F);
+target!(A B C D E F G);
+target!(A B C D E F G H);
+target!(A B C D E F G H I);
+target!(A B C D E F G H I J);
+target!(A B C D E F G H I J K);
+target!(A B C D E F G H I J K L);
+
+/// Refuses, at compile time, a target that carries state.
+pub(crate) const fn assert_stateless<F>() {
+    assert!(
+        size_of::<F>() == 0,
+        "a target must be a function or a closure that captures nothing: \
+         pass captured values as arguments; a function pointer has to be replaced by the function itself"
+    );
+}
+
+/// The one value of a stateless type, in a process that has never seen it.
+pub(crate) fn conjure<F: Copy + 'static>() -> F {
+    const { assert_stateless::<F>() };
+    #[expect(
+        unsafe_code,
+        reason = "there is no safe way to name a closure's only value"
+    )]
+    // SAFETY: `F` has no bytes (asserted above), so there is nothing to initialise; it is `Copy`, and a value of it existed in the
+    // process that sent its trampoline, so having another one breaks no promise of the type.
+    unsafe {
+        MaybeUninit::<F>::uninit().assume_init()
+    }
+}
+
+/// The readable name of a target, as tasks and processes are called after it.
+pub(crate) fn name_of<F>() -> &'static str {
+    std::any::type_name::<F>()
+}
