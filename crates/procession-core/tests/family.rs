@@ -2,10 +2,15 @@
 //! handles are refused.
 
 #![expect(unsafe_code, reason = "the tests lay out shared objects and fork")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test program of its own"
+)]
 
 mod common;
 
-use common::{child, eventually, join, reach, watchdog};
+use common::{child, eventually, exec_sleep, join, reach, watchdog};
 use libtest_mimic::{Arguments, Failed, Trial};
 use procession_core::shm::handles::{self, Collected, Collecting, Reading};
 use procession_core::shm::{
@@ -108,17 +113,6 @@ enum End {
     Kill,
     Exit,
     Exec,
-}
-
-/// Goes on as another program, which outlives this process's membership.
-fn exec_sleep() -> ! {
-    use std::os::unix::process::CommandExt;
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a program that execs by itself is what is tested"
-    )]
-    let error = std::process::Command::new("/bin/sleep").arg("100").exec();
-    panic!("{error}");
 }
 
 /// As a child's body, which returns nothing.
@@ -407,10 +401,10 @@ fn membership_of_a_thread_that_ends() {
     let program = child(|| {
         let board = std::thread::spawn(board).join().unwrap();
         let me = identity::me().unwrap();
-        board
-            .lock
-            .acquire(&mut Wait::forever())
-            .unwrap_or(Acquired::OwnerDied);
+        assert_eq!(
+            board.lock.acquire(&mut Wait::forever()).unwrap(),
+            Acquired::Clean
+        );
         board.owner.store(me.to_bits(), Ordering::Relaxed);
 
         let other = child(|| {

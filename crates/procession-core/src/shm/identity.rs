@@ -133,10 +133,9 @@ mod holder {
     impl Drop for Holder {
         fn drop(&mut self) {
             // The first thread ends when the process does: then the kernel's own news is the fastest.
-            if self.holds.get() && procession_sys::thread::id() != procession_sys::process::id() {
-                if let Some(ready) = cell(READY) {
-                    ready.store(0, Ordering::Relaxed);
-                }
+            let is_first = procession_sys::thread::id() == procession_sys::process::id();
+            if let Some(ready) = cell(READY).filter(|_| self.holds.get() && !is_first) {
+                ready.store(0, Ordering::Relaxed);
             }
         }
     }

@@ -1,6 +1,11 @@
 //! What the multi-process tests share: forking a body, waiting for children, a watchdog.
 
 #![expect(unsafe_code, reason = "tests fork")]
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "no test program uses all of it"
+)]
 
 use procession_sys::process::{self, ChildProcess, ExitStatus, Fork};
 use std::os::fd::{AsFd, OwnedFd};
@@ -66,4 +71,15 @@ pub(crate) fn eventually(mut condition: impl FnMut() -> bool) -> Duration {
         std::thread::sleep(Duration::from_millis(1));
     }
     start.elapsed()
+}
+
+/// Goes on as another program, which outlives this process's membership.
+pub(crate) fn exec_sleep() -> ! {
+    use std::os::unix::process::CommandExt;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a program that execs by itself is what is tested"
+    )]
+    let error = std::process::Command::new("/bin/sleep").arg("10").exec();
+    panic!("{error}");
 }
