@@ -280,3 +280,104 @@ fn tag<T: 'static>() -> u64 {
     TypeId::of::<T>().hash(&mut fold);
     fold.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use crate::{Array, RawArray, RawValue, Value};
+
+    #[test]
+    fn slices_are_copied_out_and_in() {
+        let array = Array::from_iter(0..10).unwrap();
+        array.copy_from(2, &[20, 30]);
+        assert_eq!(array.slice(1..=3), [1, 20, 30]);
+        assert_eq!(array.slice(8..), [8, 9]);
+        assert_eq!(array.slice(..0), []);
+        let mut target = [0; 3];
+        array.copy_to(7, &mut target);
+        assert_eq!(target, [7, 8, 9]);
+        assert_eq!(array.iter().rev().take(2).collect::<Vec<_>>(), [9, 8]);
+        assert_eq!((&array).into_iter().max(), Some(30));
+        assert_eq!((array.len(), array.is_empty()), (10, false));
+        assert_eq!(Array::<u8>::zeroed(0).unwrap().to_vec(), []);
+    }
+
+    #[test]
+    fn accesses_out_of_bounds_panic_and_leave_the_lock_free() {
+        let array = Array::from_slice(&[1, 2, 3]).unwrap();
+        let accesses: [&dyn Fn(); 6] = [
+            &|| assert_eq!(array.get(3), 0),
+            &|| array.set(usize::MAX, 0),
+            &|| drop(array.slice(2..5)),
+            &|| drop(array.slice(3..=3)),
+            &|| array.copy_from(2, &[0, 0]),
+            &|| array.copy_to(4, &mut []),
+        ];
+        for access in accesses {
+            assert!(catch_unwind(AssertUnwindSafe(access)).is_err());
+        }
+        std::thread::scope(|scope| {
+            scope.spawn(|| assert!(array.try_lock().unwrap().is_some()));
+        });
+        assert_eq!(array.to_vec(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn guards_are_reentrant_and_exclude_other_threads() {
+        let (value, array) = (Value::new(1).unwrap(), Array::from_slice(&[1]).unwrap());
+        let (of_value, of_array) = (value.lock().unwrap(), array.lock().unwrap());
+        of_value.set(value.get() + of_value.get());
+        of_array.set(0, array.get(0) + of_array.get(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!(value.try_lock().unwrap().is_none());
+                assert!(array.try_lock().unwrap().is_none());
+            });
+        });
+        drop((of_value, of_array));
+        assert_eq!((value.update(|n| n * 10), array.get(0)), (20, 2));
+        assert_eq!(value.clone().get(), 20, "clones are one value");
+    }
+
+    #[test]
+    fn a_panic_during_an_update_changes_nothing() {
+        let value = Value::new(5).unwrap();
+        let update = AssertUnwindSafe(|| value.update(|_| panic!("as the test wants it")));
+        assert!(catch_unwind(update).is_err());
+        assert_eq!(value.try_lock().unwrap().unwrap().get(), 5);
+    }
+
+    #[test]
+    fn every_plain_type_comes_back_as_it_was() {
+        macro_rules! come_back {
+            ($($value:expr),* $(,)?) => {
+                $(assert_eq!(RawValue::new($value).unwrap().get(), $value);)*
+            };
+        }
+        come_back!(
+            u8::MAX,
+            i16::MIN,
+            u32::MAX,
+            i64::MIN,
+            u128::MAX,
+            usize::MAX,
+            1.5_f32,
+            f64::MIN,
+            true,
+            '\u{10ffff}',
+            [[1_u8, 2, 3], [4, 5, 6]],
+            ('a', true, 1_u64, [0.5_f32; 3]),
+            (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12_u8),
+        );
+        let long: Vec<_> = (0..10_000_u32).map(|n| (n as u8, n)).collect();
+        assert_eq!(RawArray::from_slice(&long).unwrap().to_vec(), long);
+    }
+
+    #[test]
+    fn debug_names_the_type_and_takes_no_lock() {
+        let array = Array::from_slice(&[1_u8, 2]).unwrap();
+        let text = format!("{array:?}");
+        assert!(text.contains("[u8; 2]"), "{text}");
+    }
+}

@@ -28,6 +28,26 @@
 /// # }
 /// ```
 ///
+/// What cannot be shared is refused when the program is compiled: a layout
+/// that is not fixed,
+///
+/// ```compile_fail
+/// #[derive(Clone, Copy, procession::Shared)]
+/// struct Point {
+///     x: f64,
+/// }
+/// ```
+///
+/// and fields that mean nothing to another process.
+///
+/// ```compile_fail
+/// #[derive(Clone, Copy, procession::Shared)]
+/// #[repr(C)]
+/// struct Name {
+///     text: &'static str,
+/// }
+/// ```
+///
 /// # Safety
 ///
 /// The type promises that
