@@ -27,7 +27,6 @@ pub(crate) enum Kind {
     /// Another library.
     Peer,
     /// procession.
-    #[expect(dead_code, reason = "procession's contenders follow its interface")]
     Ours,
 }
 

@@ -24,6 +24,7 @@ use std::process::ExitCode;
 pub(crate) type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
 fn main() -> ExitCode {
+    procession::init();
     peers::init();
     let outcome = match roles::requested() {
         Some(role) => roles::run(&role),

@@ -5,8 +5,8 @@ mod lock;
 mod map;
 mod message_1m;
 mod message_64;
-mod round_trip;
-mod start;
+pub(crate) mod round_trip;
+pub(crate) mod start;
 mod throughput;
 
 use crate::harness::Row;
