@@ -1,19 +1,24 @@
 //! Queues between processes that live, end and are replaced.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod common;
 
 #[path = "queue_support/board.rs"]
 mod board;
 
 use board::{Board, get_numbered, put_numbered};
-use common::{child, join, reach, watchdog};
+use common::{child, eventually, join, reach, watchdog};
 use libtest_mimic::{Arguments, Failed, Trial};
 use procession_core::ErrorKind;
-use procession_core::ipc::queue::Queue;
+use procession_core::ipc::queue::{Queue, Readiness};
 use procession_core::shm::handles::{self, Collected, Collecting};
 use procession_core::shm::{Wait, heap};
+use procession_sys::poll::{Interest, PollEntry, PollOutcome, poll};
 use procession_sys::process::ExitStatus;
 use procession_sys::signal::Signal;
+use procession_sys::thread;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -26,7 +31,7 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     watchdog(WATCHDOG);
 
-    let tests: [(&str, fn()); 7] = [
+    let tests: [(&str, fn()); 8] = [
         (
             "a producer may end before its messages are read",
             producer_ends,
@@ -48,6 +53,7 @@ fn main() -> ExitCode {
             stopped_consumer,
         ),
         ("a closed queue ends its consumers", close_ends_consumers),
+        ("a descriptor hears of other processes", descriptor),
         ("a message of a gigabyte", gigabyte),
     ];
     let trials = tests.map(|(name, test)| Trial::test(name, move || in_a_new_family(test)));
@@ -97,7 +103,7 @@ fn many_threads() {
                         let first = (process * THREADS + thread) / 2 * EACH;
                         scope.spawn(move || {
                             for number in first..first + EACH {
-                                if (process * THREADS + thread) % 2 == 0 {
+                                if (process * THREADS + thread).is_multiple_of(2) {
                                     put_numbered(queue, board, number);
                                 } else {
                                     assert!(get_numbered(queue, board, &mut Wait::forever()));
@@ -245,6 +251,39 @@ fn close_ends_consumers() {
     std::thread::sleep(Duration::from_millis(50));
     queue.close(&mut Wait::forever()).unwrap();
     consumers.iter().for_each(join);
+}
+
+fn descriptor() {
+    let threads = thread::count();
+    let queue = Queue::new(None).unwrap();
+    let board = Board::create();
+    let readiness = queue.readiness().unwrap();
+    assert!(!is_readable(&readiness, Duration::ZERO));
+
+    for number in 0..200 {
+        let producer = child(|| put_numbered(&queue, &board, number));
+        assert!(is_readable(&readiness, WATCHDOG));
+        join(&producer);
+        let consumer = child(|| {
+            assert!(!readiness.is_of_this_process());
+            let mine = queue.readiness().unwrap();
+            assert!(is_readable(&mine, WATCHDOG));
+            assert!(get_numbered(&queue, &board, &mut Wait::never()));
+            assert!(!is_readable(&mine, Duration::ZERO));
+        });
+        join(&consumer);
+        // The other process took it: whoever polls looks for himself.
+        assert!(!readiness.is_ready());
+        assert!(!is_readable(&readiness, Duration::ZERO));
+    }
+    drop(readiness);
+    eventually(|| thread::count() == threads);
+}
+
+fn is_readable(readiness: &Readiness, timeout: Duration) -> bool {
+    let mut entries = [PollEntry::new(readiness.as_fd(), Interest::READ)];
+    while poll(&mut entries, Some(timeout)).unwrap() == PollOutcome::Interrupted {}
+    !entries[0].ready.is_empty()
 }
 
 /// Set `PROCESSION_GIGABYTE` for the size that the name promises; a 16th of it otherwise.

@@ -4,12 +4,14 @@
 //! producer had not published and the one that was delivered to a killed consumer is lost, nobody waits for ever, and all
 //! that the dead and the queue had is given back.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod common;
 
 #[path = "queue_support/board.rs"]
 mod board;
 
-use board::{BLOCKED, Board, get_numbered, put_numbered};
+use board::{Board, get_numbered, put_numbered};
 use common::{child, eventually, join, reach, watchdog};
 use libtest_mimic::{Arguments, Failed, Trial};
 use procession_core::ipc::queue::{CRASH_POINTS, JoinableQueue};
@@ -23,6 +25,10 @@ use std::time::Duration;
 
 const WATCHDOG: Duration = Duration::from_secs(540);
 const EACH: u32 = 150;
+/// How many messages the storm lasts at most; the board has as many places.
+const NUMBERS: u32 = 1 << 18;
+/// Longer than any test runs.
+const BLOCKED: Duration = Duration::from_secs(1000);
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -153,7 +159,7 @@ fn storm() {
             if index < PRODUCERS {
                 loop {
                     let number = board.next.fetch_add(1, Ordering::Relaxed);
-                    if number >= Board::NUMBERS {
+                    if number >= NUMBERS {
                         return;
                     }
                     put_numbered(&queue, &board, number);
@@ -183,13 +189,13 @@ fn storm() {
         }
         children[index] = start(index);
     }
-    board.next.fetch_add(Board::NUMBERS, Ordering::Relaxed);
+    board.next.fetch_add(NUMBERS, Ordering::Relaxed);
     for producer in children.drain(..PRODUCERS) {
         join(&producer);
     }
     queue.close(&mut Wait::forever()).unwrap();
     children.iter().for_each(join);
-    board.check(Board::NUMBERS, killed_producers, killed_consumers);
+    board.check(NUMBERS, killed_producers, killed_consumers);
     drop((queue, board, children));
     assert_nothing_is_left(before);
 }

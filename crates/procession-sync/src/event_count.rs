@@ -34,6 +34,14 @@ pub struct RawEventCount {
 #[must_use = "a ticket is for one `wait`"]
 pub struct Ticket(u32);
 
+impl Ticket {
+    /// What the event count's word holds for as long as nobody has notified.
+    #[must_use]
+    pub const fn expected(self) -> u32 {
+        self.0
+    }
+}
+
 impl RawEventCount {
     const_unless_loom! {
         /// An event count on which nobody waits.
@@ -72,6 +80,13 @@ impl RawEventCount {
             waiter.wake(&self.word, 1);
         }
         slept
+    }
+
+    /// The word to sleep on, while it holds the [value](Ticket::expected) that a ticket was made of: for waiters that
+    /// watch several event counts in one sleep.
+    #[must_use]
+    pub const fn word(&self) -> &AtomicU32 {
+        &self.word
     }
 
     /// Wakes one of those who wait, if any. The caller has changed the condition before.

@@ -4,6 +4,8 @@
 //! the check before a fork does not take them for the user's. A forked child does not have them: what they served is dead there, and says
 //! so.
 
+pub(crate) mod gate;
+pub(crate) mod notifier;
 mod thread;
 
 pub(crate) use thread::{Thread, threads};

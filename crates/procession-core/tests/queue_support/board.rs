@@ -7,10 +7,6 @@ use procession_core::ipc::queue::Queue;
 use procession_core::shm::handles::{self, Collected, Collecting};
 use procession_core::shm::{Kind, Layout, Object, Wait};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
-
-/// Longer than any test runs.
-pub(crate) const BLOCKED: Duration = Duration::from_secs(1000);
 
 const NUMBERS: usize = 1 << 18;
 
@@ -32,8 +28,6 @@ unsafe impl Layout for Board {
 }
 
 impl Board {
-    pub(crate) const NUMBERS: u32 = NUMBERS as u32;
-
     pub(crate) fn create() -> Object<Self> {
         Object::create(0, |_, _| {}).unwrap()
     }
@@ -69,7 +63,7 @@ fn len_of(number: u32) -> usize {
 }
 
 fn carries_handle(number: u32) -> bool {
-    number % 16 == 5
+    number & 15 == 5
 }
 
 fn byte_of(number: u32) -> u8 {

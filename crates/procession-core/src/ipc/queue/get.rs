@@ -15,6 +15,7 @@ use super::recovery;
 use super::state::{BLOCK, GetEnd, LEN, LINK, QueueState, REFERENCE_RECORD};
 use super::tasks::{MyEntry, Tasks};
 use crate::crash::crash_point;
+use crate::engine::notifier;
 use crate::error::{Error, ErrorKind, Result};
 use crate::shm::{Block, BlockId, Kind, Wait, message};
 use std::ptr::NonNull;
@@ -163,11 +164,23 @@ impl Queue {
                 _ => words.space.notify_all(wait),
             }
         }
+        self.correct_readiness();
+    }
+
+    /// Lowers this process's descriptor, if it has one, once nothing is left to get.
+    #[inline]
+    fn correct_readiness(&self) {
+        let state = self.state();
+
+        if state.words.is_polled.load(Ordering::Relaxed) != 0 && state.is_empty() {
+            notifier::look_again(self.id());
+        }
     }
 
     #[cold]
     pub(super) fn wait_for_message(&self, wait: &mut Wait<'_>) -> Result<()> {
         let state = self.state();
+        self.correct_readiness();
 
         self.sleep(
             &state.words.ready,

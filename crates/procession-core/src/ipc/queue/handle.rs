@@ -7,6 +7,7 @@ use super::put::lock_put_end;
 use super::recovery;
 use super::state::{FIRST_BLOCK, QueueState};
 use super::tasks::Tasks;
+use crate::engine::notifier::{self, Readiness, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::shm::{Block, BlockId, Object, Wait, heap};
 use procession_sync::{RawEventCount, Waiter};
@@ -147,6 +148,19 @@ impl Queue {
         self.state().is_closed()
     }
 
+    /// A descriptor that can be polled: readable while a `get` would not wait. The first one starts a thread, which ends
+    /// with the last.
+    ///
+    /// Another process may take the message first: who polls then asks [`Readiness::is_ready`].
+    ///
+    /// # Errors
+    /// No descriptor or thread is left for this process.
+    pub fn readiness(&self) -> Result<Readiness> {
+        self.state().words.is_polled.store(1, Ordering::Relaxed);
+
+        notifier::register(self.clone())
+    }
+
     /// Sleeps on `count` until `may_go_on`; the caller then tries again.
     #[cold]
     pub(super) fn sleep(
@@ -182,6 +196,20 @@ impl Queue {
                 };
             }
         }
+    }
+}
+
+impl Source for Queue {
+    fn id(&self) -> BlockId {
+        self.object.id()
+    }
+
+    fn event_count(&self) -> &RawEventCount {
+        &self.state().words.polled
+    }
+
+    fn is_ready(&self) -> bool {
+        self.is_closed() || !self.is_empty()
     }
 }
 

@@ -15,6 +15,7 @@ mod tasks;
 mod tests;
 mod word;
 
+pub use crate::engine::notifier::Readiness;
 pub use get::Received;
 pub use handle::Queue;
 pub use joinable::JoinableQueue;

@@ -12,6 +12,7 @@ use super::held::Held;
 use super::recovery;
 use super::state::{BLOCK, LINK, MOST_INLINE, PutEnd, QueueState, REFERENCE_RECORD, SECOND_BLOCK};
 use crate::crash::crash_point;
+use crate::engine::notifier;
 use crate::error::{Error, ErrorKind, Result};
 use crate::shm::handles::Collected;
 use crate::shm::{BlockId, Wait, heap, message};
@@ -109,17 +110,27 @@ impl Queue {
         drop(held);
         crash_point!("queue.put.unlocked");
 
-        match put {
-            0 => {}
-            1 => state.words.ready.notify_one(wait),
-            _ => state.words.ready.notify_all(wait),
-        }
-        if put > 0 && state.words.is_polled.load(Ordering::Relaxed) != 0 {
-            state.words.polled.notify_all(wait);
-        }
+        self.was_filled_by(put, wait);
         match result {
             Err(error) if put == 0 => Err(error),
             _ => Ok(put),
+        }
+    }
+
+    /// Wakes who waits for `count` messages.
+    #[inline]
+    pub(super) fn was_filled_by(&self, count: usize, wait: &Wait<'_>) {
+        let words = &self.state().words;
+        match count {
+            0 => return,
+            1 => words.ready.notify_one(wait),
+            _ => words.ready.notify_all(wait),
+        }
+
+        // The notification has put a fence between the message and this look.
+        if words.is_polled.load(Ordering::Relaxed) != 0 {
+            words.polled.notify_all(wait);
+            notifier::look_again(self.id());
         }
     }
 

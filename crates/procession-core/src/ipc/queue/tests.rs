@@ -1,11 +1,13 @@
 //! A queue within one process: against a model, and the promises that need no second process.
 
-use super::{JoinableQueue, Message, Queue, Received};
+use super::{JoinableQueue, Message, Queue, Readiness, Received};
 use crate::ErrorKind;
 use crate::shm::handles::{self, Collected, Collecting};
 use crate::shm::{Wait, heap, message};
+use procession_sys::poll::{Interest, PollEntry, poll};
 use proptest::prelude::*;
 use std::collections::VecDeque;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 fn put(queue: &Queue, bytes: &[u8]) {
@@ -354,6 +356,63 @@ fn used_up_blocks_are_given_back() {
     assert!(
         heap::stats().unwrap().live_bytes <= before + (2 << 20),
         "other tests run meanwhile, but they are small"
+    );
+}
+
+/// Polls until the descriptor is as expected: the thread that raises it takes its time.
+fn wait_until(readiness: &Readiness, expected: bool) {
+    while is_readable(readiness) != expected {
+        std::thread::sleep(Duration::from_micros(100));
+    }
+}
+
+fn is_readable(readiness: &Readiness) -> bool {
+    let mut entries = [PollEntry::new(readiness.as_fd(), Interest::READ)];
+    poll(&mut entries, Some(Duration::ZERO)).unwrap();
+    !entries[0].ready.is_empty()
+}
+
+#[test]
+fn a_descriptor_is_readable_while_messages_wait() {
+    let queue = Queue::new(None).unwrap();
+    put(&queue, b"early");
+    let readiness = queue.readiness().unwrap();
+    assert!(is_readable(&readiness));
+
+    put(&queue, b"late");
+    get(&queue);
+    assert!(is_readable(&readiness));
+    get(&queue);
+    assert!(!is_readable(&readiness));
+    assert!(!readiness.is_ready());
+
+    put(&queue, b"again");
+    assert!(is_readable(&readiness) && readiness.is_ready());
+    get(&queue);
+    assert!(!is_readable(&readiness));
+    queue.close(&mut Wait::never()).unwrap();
+    wait_until(&readiness, true);
+}
+
+#[test]
+fn more_descriptors_than_one_thread_can_watch() {
+    let queues: Vec<Queue> = (0..300).map(|_| Queue::new(None).unwrap()).collect();
+    let all: Vec<Readiness> = queues
+        .iter()
+        .map(|queue| queue.readiness().unwrap())
+        .collect();
+
+    for queue in queues.iter().step_by(50) {
+        put(queue, b"x");
+    }
+    for (index, readiness) in all.iter().enumerate() {
+        wait_until(readiness, index % 50 == 0);
+    }
+    let again = queues[0].readiness().unwrap();
+    assert_eq!(
+        again.as_fd().as_raw_fd(),
+        all[0].as_fd().as_raw_fd(),
+        "one descriptor for one queue"
     );
 }
 

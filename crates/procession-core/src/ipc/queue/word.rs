@@ -84,7 +84,7 @@ impl Queue {
                 "put a word into a bounded queue",
             ));
         }
-        state.words.ready.notify_one(wait);
+        self.was_filled_by(1, wait);
         Ok(number)
     }
 }
