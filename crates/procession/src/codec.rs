@@ -11,8 +11,9 @@ use postcard::ser_flavors::Flavor;
 use procession_core::shm::handles::{Collected, Collecting};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use zerocopy::{FromBytes, FromZeros, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use crate::bytes::Bytes;
 use crate::error::{Error, Result};
 
 thread_local! {
@@ -90,6 +91,12 @@ pub(crate) fn plain_bytes<T: 'static>(value: &T) -> Option<&[u8]> {
         };
     }
     for_each_plain_vector!(try_vector);
+    if let Some(bytes) = value.downcast_ref::<Bytes>() {
+        return Some(bytes);
+    }
+    if let Some(text) = value.downcast_ref::<String>() {
+        return Some(text.as_bytes());
+    }
     None
 }
 
@@ -122,22 +129,41 @@ fn decode_plain<T: 'static>(bytes: &[u8], slot: &mut Option<T>) -> Result<bool> 
         };
     }
     for_each_plain_vector!(try_vector);
+    if let Some(slot) = slot.downcast_mut::<Option<Bytes>>() {
+        *slot = Some(Bytes(vector_of::<u8, T>(bytes)?));
+        return Ok(true);
+    }
+    if let Some(slot) = slot.downcast_mut::<Option<String>>() {
+        let text = String::from_utf8(vector_of::<u8, T>(bytes)?);
+        *slot = Some(text.map_err(|_| Error::decode::<T>(postcard::Error::DeserializeBadUtf8))?);
+        return Ok(true);
+    }
     Ok(false)
 }
 
 /// The elements whose bytes were sent for a `T`.
 fn vector_of<E, T>(bytes: &[u8]) -> Result<Vec<E>>
 where
-    E: FromZeros + FromBytes + IntoBytes,
+    E: FromBytes + Immutable + Copy,
 {
-    if bytes.len() % size_of::<E>() != 0 {
+    if !bytes.len().is_multiple_of(size_of::<E>()) {
         return Err(Error::decode::<T>(
             postcard::Error::DeserializeUnexpectedEnd,
         ));
     }
-    let mut vector = E::new_vec_zeroed(bytes.len() / size_of::<E>())
+    let mut vector = Vec::new();
+    vector
+        .try_reserve_exact(bytes.len() / size_of::<E>())
         .map_err(|_| Error::out_of_memory(bytes.len()))?;
-    vector.as_mut_slice().as_mut_bytes().copy_from_slice(bytes);
+    match <[E]>::ref_from_bytes(bytes) {
+        Ok(elements) => vector.extend_from_slice(elements),
+        // The bytes do not lie where such elements may.
+        Err(_) => vector.extend(
+            bytes
+                .chunks_exact(size_of::<E>())
+                .filter_map(|element| E::read_from_bytes(element).ok()),
+        ),
+    }
     Ok(vector)
 }
 

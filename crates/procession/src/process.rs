@@ -226,6 +226,10 @@ impl Process {
     /// let name = String::from("world");
     /// procession::Process::new(move || println!("hello, {name}")).start().unwrap();
     /// ```
+    #[expect(
+        clippy::new_ret_no_self,
+        reason = "a process begins with its target, as in the stdlib"
+    )]
     pub fn new<F>(target: F) -> TargetBuilder<F> {
         TargetBuilder {
             _target: target,

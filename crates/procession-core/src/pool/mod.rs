@@ -4,13 +4,13 @@
 //! |---|---|
 //! | shared | `cell`, `record`, `shared`, `results` |
 //! | in the worker | `worker` |
-//! | in the program | `pool`, `task`, `table`, `crew`, `supervisor`, `config`, `fault` |
+//! | in the program | `handle`, `task`, `table`, `crew`, `supervisor`, `config`, `fault` |
 
 mod cell;
 mod config;
 mod crew;
 mod fault;
-mod pool;
+mod handle;
 mod record;
 mod results;
 mod shared;
@@ -22,7 +22,7 @@ mod worker;
 pub use cell::Phase;
 pub use config::{Config, Statistics};
 pub use fault::Fault;
-pub use pool::Pool;
+pub use handle::Pool;
 pub use record::PoolState;
 pub use task::{ItemOutcome, Task, TaskSpec};
 pub use worker::{Executor, Worker};

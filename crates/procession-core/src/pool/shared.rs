@@ -65,9 +65,11 @@ impl Shared {
         let count = self.state.workers.load(Ordering::Relaxed);
         assert!(index < count, "worker {index} of {count}");
         let records = self.state.extra().cast::<Record>();
-        // SAFETY: `create` reserved `count` zeroed records behind the state, whose size and alignment of 64 keep them aligned; they are
-        // atomics, and stay mapped for the life of the process.
-        unsafe { records.add(index as usize).as_ref() }
+        // SAFETY: `create` reserved `count` zeroed records behind the state.
+        let record = unsafe { records.add(index as usize) };
+        // SAFETY: their size and alignment of 64 keep them aligned behind a block's start; they are atomics, and stay mapped for the
+        // life of the process.
+        unsafe { record.as_ref() }
     }
 
     /// The launch payload of worker `index`: the face's prefix, the pool's

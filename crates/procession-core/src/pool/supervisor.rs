@@ -1,7 +1,8 @@
 //! The engine thread of a pool: it sleeps until a worker ends, a deadline passes or the pool wants something.
 //!
 //! It runs no code of the user's, blocks all signals, and is woken by the workers' pidfds and by a private eventfd; an idle pool uses no
-//! processor time. A fork of the program does not have it: the pool there is only a name (see [`super::Pool`]).
+//! processor time. It sleeps outside the
+//! engine's gate, so the program can fork. A fork does not have the thread: the pool there is only a name (see [`super::Pool`]).
 
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,7 +16,7 @@ use procession_sys::time::monotonic_nanos;
 use super::cell::Phase;
 use super::crew::{Burial, Crew, sentinel};
 use super::fault::Fault;
-use crate::engine;
+use crate::engine::{self, gate};
 use crate::error::Result;
 use crate::process::Child;
 use crate::shm::{BlockId, Wait};
@@ -112,6 +113,7 @@ pub(super) fn start(control: &Arc<Control>) -> Result<engine::Thread> {
 }
 
 fn run(control: &Control) {
+    let mut inside = gate::enter();
     loop {
         let workers = control.crew.alive();
         if workers.is_empty() && control.mode() >= Mode::Drained {
@@ -123,7 +125,10 @@ fn run(control: &Control) {
             .map(|worker| PollEntry::new(sentinel(worker), Interest::READ))
             .chain([PollEntry::new(control.wake.as_fd(), Interest::READ)])
             .collect();
-        match poll(&mut entries, timeout) {
+        drop(inside);
+        let polled = poll(&mut entries, timeout);
+        inside = gate::enter();
+        match polled {
             Ok(_) => {}
             Err(error) => {
                 control.break_down(format!("the pool's supervisor cannot wait: {error}").into());
@@ -142,6 +147,7 @@ fn run(control: &Control) {
         }
     }
     settle_leftovers(control);
+    drop(inside);
 }
 
 /// When the supervisor must look again by itself; `None` = when woken.

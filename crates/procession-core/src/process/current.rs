@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use procession_sync::OwnerId;
 
 use super::{Role, StartMethod};
+use crate::engine::gate;
 
 /// The running process, as it knows itself.
 #[derive(Clone, Debug)]
@@ -37,6 +38,7 @@ static CURRENT: Mutex<Option<Arc<Current>>> = Mutex::new(None);
 /// The running process.
 #[must_use]
 pub fn current() -> Arc<Current> {
+    let _inside = gate::enter();
     CURRENT
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -53,5 +55,6 @@ pub fn current() -> Arc<Current> {
 }
 
 pub(super) fn set(current: Current) {
+    let _inside = gate::enter();
     *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(current));
 }

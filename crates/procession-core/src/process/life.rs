@@ -11,6 +11,7 @@ use std::sync::{Mutex, Once, PoisonError};
 
 use procession_sys::fork_hooks;
 
+use crate::engine::gate;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The write end's number, for the hook in a forked child, which may not take
@@ -28,6 +29,7 @@ static READ_END: Mutex<Option<OwnedFd>> = Mutex::new(None);
 /// No descriptor is left.
 pub(crate) fn read_end() -> Result<OwnedFd> {
     static HOOK: Once = Once::new();
+    let _inside = gate::enter();
     let mut read_end = READ_END.lock().unwrap_or_else(PoisonError::into_inner);
     if WRITE_END.load(Ordering::Relaxed) < 0 {
         let (read, write) = procession_sys::pipe::pipe()?;

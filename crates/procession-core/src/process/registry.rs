@@ -2,11 +2,15 @@
 //!
 //! Pool workers are not here: their pool's supervisor reaps them at once.
 
-use std::sync::{Mutex, PoisonError};
+use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::Role;
 use super::child::Child;
-use crate::shm::wait::Wait;
+use crate::engine::gate;
+use crate::error::Result;
+use crate::shm::Wait;
 
 static CHILDREN: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 
@@ -36,25 +40,44 @@ pub(super) fn reap() {
     }
 }
 
+/// How long a daemonic child has to heed `SIGTERM` before it is killed.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// What a process owes its children before it ends: those that must not
-/// outlive it are terminated, the others joined.
+/// outlive it are terminated, and killed if they do not heed that; the others
+/// are joined.
 pub(super) fn finish() {
     reap();
-    for child in children().clone() {
-        if child.is_daemon()
-            && let Err(error) = child.terminate()
-        {
-            tracing::warn!(pid = child.pid(), %error, "a daemonic child could not be ended");
-        }
+    let (daemonic, others): (Vec<Child>, Vec<Child>) =
+        children().iter().cloned().partition(Child::is_daemon);
+    for child in &daemonic {
+        note(child, child.terminate());
     }
-    loop {
-        let Some(child) = children().first().cloned() else {
-            return;
-        };
-        if let Err(error) = child.join(&mut Wait::forever()) {
-            tracing::error!(pid = child.pid(), %error, "a child could not be joined");
+    for child in others {
+        note(&child, join(&child));
+        forget(&child);
+    }
+    for child in daemonic {
+        if !matches!(
+            child.join(&mut Wait::for_duration(Some(GRACE))),
+            Ok(Some(_))
+        ) {
+            note(&child, child.kill());
+            note(&child, join(&child));
         }
         forget(&child);
+    }
+}
+
+/// Waits until the child has ended.
+fn join(child: &Child) -> Result<()> {
+    while child.join(&mut Wait::forever())?.is_none() {}
+    Ok(())
+}
+
+fn note(child: &Child, result: Result<()>) {
+    if let Err(error) = result {
+        tracing::error!(pid = child.pid(), %error, "a child could not be settled");
     }
 }
 
@@ -62,6 +85,30 @@ fn forget(child: &Child) {
     children().retain(|other| other.owner() != child.owner());
 }
 
-fn children() -> std::sync::MutexGuard<'static, Vec<Child>> {
-    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
+fn children() -> Children {
+    let inside = gate::enter();
+    Children {
+        list: CHILDREN.lock().unwrap_or_else(PoisonError::into_inner),
+        _inside: inside,
+    }
+}
+
+/// The list while this thread has it; no fork meanwhile.
+struct Children {
+    list: MutexGuard<'static, Vec<Child>>,
+    _inside: gate::Inside,
+}
+
+impl Deref for Children {
+    type Target = Vec<Child>;
+
+    fn deref(&self) -> &Vec<Child> {
+        &self.list
+    }
+}
+
+impl DerefMut for Children {
+    fn deref_mut(&mut self) -> &mut Vec<Child> {
+        &mut self.list
+    }
 }

@@ -13,12 +13,14 @@ use std::time::Duration;
 use procession_sync::OwnerId;
 use procession_sys::poll::{Interest, PollEntry, poll};
 use procession_sys::process::{ChildProcess, ExitStatus, Fork, fork};
+use procession_sys::signal::{self, Signal};
 use procession_sys::socket;
 
 use super::child::Child;
 use super::launch::{Launch, Prepared};
 use super::order::Role;
 use super::{StartMethod, bootstrap, fork as by_fork, status};
+use crate::engine::gate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::shm::fork::IntoSlot;
 use crate::shm::handles::Collected;
@@ -41,6 +43,7 @@ static OF_THIS_PROCESS: Mutex<Option<Template>> = Mutex::new(None);
 /// Calls `work` with the template of the `forkserver` method, which is made
 /// if there is none.
 pub(super) fn of_this_process<R>(work: impl FnOnce(&Template) -> Result<R>) -> Result<R> {
+    let _inside = gate::enter();
     let mut template = OF_THIS_PROCESS
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
@@ -85,6 +88,7 @@ impl Template {
 
     /// Has the template fork the child.
     pub(super) fn fork_child(&self, prepared: Prepared) -> Result<Child> {
+        let _inside = gate::enter();
         let orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
         let process = ask(&orders, &prepared)?;
         Ok(prepared.into_child(process, Some(self.process.owner())))
@@ -127,6 +131,11 @@ fn ask(orders: &OwnedFd, prepared: &Prepared) -> Result<ChildProcess> {
 
 /// The template's whole life, after it has joined the family.
 pub(super) fn serve(orders: OwnedFd, life: OwnedFd) -> ! {
+    // Ctrl-C is for the program: it decides what becomes of its children, whose statuses only the template can tell.
+    let ignored = signal::ignore(Signal::INTERRUPT);
+    if let Err(error) = ignored {
+        tracing::warn!(%error, "a forkserver ends with Ctrl-C");
+    }
     let mut children: Vec<(OwnerId, ChildProcess)> = Vec::new();
     let newborn = loop {
         match wait_for_work(&orders, &children) {
@@ -148,6 +157,9 @@ pub(super) fn serve(orders: OwnedFd, life: OwnedFd) -> ! {
     };
     // Here is a child. The template's ends must not stay open in it: they tell others that the template lives.
     drop((orders, children));
+    if let Err(error) = signal::default(Signal::INTERRUPT) {
+        tracing::warn!(%error, "a child ignores Ctrl-C");
+    }
     bootstrap::enter_fork(newborn.message, life, newborn.descriptors)
 }
 

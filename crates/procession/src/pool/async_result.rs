@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use procession_core::pool::Task;
 use procession_core::shm::Wait;
 
-use super::pool::Shared;
+use super::handle::Shared;
 use super::watcher::Action;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -228,9 +228,11 @@ impl<T> AsyncResult<T> {
     /// Withdraws the work: what waits is never run, what runs is stopped by
     /// ending its worker, which is replaced. True if anything was withdrawn.
     pub fn cancel(&self) -> bool {
-        self.tasks()
+        let cancelled = self
+            .tasks()
             .iter()
-            .fold(false, |any, task| self.shared.pool.cancel(task) || any)
+            .filter(|task| self.shared.pool.cancel(task));
+        cancelled.count() > 0
     }
 
     pub(super) fn tasks(&self) -> &[Arc<Task>] {

@@ -8,7 +8,7 @@ use procession_core::shm::handles::Collected;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::pool::Pool;
+use super::handle::Pool;
 use super::worker;
 use crate::codec;
 use crate::error::Result;

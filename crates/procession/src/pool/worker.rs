@@ -1,10 +1,5 @@
 //! The worker's side: the initializer, then one trampoline call for each item.
 
-use std::any::Any;
-use std::backtrace::{Backtrace, BacktraceStatus};
-use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
-
 use procession_core::pool::{Executor, Worker};
 use procession_core::process::{Entered, image};
 use procession_core::shm::handles::Collected;
@@ -15,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::outcome::{self, Failure};
 use crate::codec;
 use crate::error::Result;
+use crate::panics;
 use crate::process::Outcome;
 use crate::runtime::{function_at, report};
 use crate::target::{self, Target};
@@ -58,7 +54,7 @@ fn enter(
 ) -> i32 {
     let run = || -> Result<()> {
         let (worker, initializer) = Worker::enter(entered, payload)?;
-        install_panic_hook();
+        panics::note_those_of_tasks();
         if let Err(text) = initialize(initializer) {
             worker.initializer_failed(&text)?;
             return Ok(());
@@ -141,56 +137,11 @@ fn decode_arguments<A: DeserializeOwned + 'static>(
     codec::decode(item).map_err(|error| Failure::BadArguments(error.to_string()))
 }
 
-thread_local! {
-    /// Whether the thread is inside a task, whose panic travels to the program instead of being printed here.
-    static IN_TASK: Cell<bool> = const { Cell::new(false) };
-    static PANIC: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
-}
-
 /// Runs the user's code; a panic becomes a failure.
 fn catch<R>(run: impl FnOnce() -> R) -> std::result::Result<R, Failure> {
-    let outer = IN_TASK.replace(true);
-    let result = catch_unwind(AssertUnwindSafe(run));
-    IN_TASK.set(outer);
-    result.map_err(|payload| {
-        let (location, backtrace) = PANIC.take().unwrap_or_default();
-        Failure::Panicked {
-            message: text_of(payload.as_ref()),
-            location,
-            backtrace,
-        }
+    panics::catch(run).map_err(|panic| Failure::Panicked {
+        message: panic.message,
+        location: panic.location,
+        backtrace: panic.backtrace,
     })
-}
-
-fn text_of(payload: &(dyn Any + Send)) -> String {
-    match (
-        payload.downcast_ref::<&str>(),
-        payload.downcast_ref::<String>(),
-    ) {
-        (Some(text), _) => (*text).to_owned(),
-        (_, Some(text)) => text.clone(),
-        _ => "a value that is not a text".to_owned(),
-    }
-}
-
-/// Panics of tasks are noted; others are printed as ever.
-fn install_panic_hook() {
-    let default = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        if IN_TASK.get() {
-            note_panic(info);
-        } else {
-            default(info);
-        }
-    }));
-}
-
-fn note_panic(info: &PanicHookInfo<'_>) {
-    let location = info.location().map(ToString::to_string).unwrap_or_default();
-    let backtrace = Backtrace::capture();
-    let backtrace = match backtrace.status() {
-        BacktraceStatus::Captured => backtrace.to_string(),
-        _ => String::new(),
-    };
-    PANIC.set(Some((location, backtrace)));
 }
