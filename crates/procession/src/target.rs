@@ -3,8 +3,6 @@
 //! Such a value has no bytes, so its type alone says what to run. The parent sends the position of a function made for that type (a
 //! *trampoline*); the child, which runs the same executable, finds it at the same position and calls the target from there.
 
-use std::mem::MaybeUninit;
-
 /// A function of `Arguments` (a tuple) that can run in another process.
 ///
 /// Implemented for every function, generic function and closure of up to
@@ -66,10 +64,10 @@ pub(crate) fn conjure<F: Copy + 'static>() -> F {
         unsafe_code,
         reason = "there is no safe way to name a closure's only value"
     )]
-    // SAFETY: `F` has no bytes (asserted above), so there is nothing to initialise; it is `Copy`, and a value of it existed in the
+    // SAFETY: `F` has no bytes (asserted above), so any well-aligned pointer can be read; it is `Copy`, and a value of it existed in the
     // process that sent its trampoline, so having another one breaks no promise of the type.
     unsafe {
-        MaybeUninit::<F>::uninit().assume_init()
+        std::ptr::NonNull::<F>::dangling().read()
     }
 }
 

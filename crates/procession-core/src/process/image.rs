@@ -42,7 +42,7 @@ pub fn address_of(position: u64) -> Result<usize> {
         .and_then(|offset| image.base.checked_add(offset))
         .filter(|address| image.contains(*address))
         .ok_or_else(|| {
-            Error::new(ErrorKind::Invalid, 
+            Error::new(ErrorKind::Invalid,
                 "the target's position lies outside this executable: parent and child run different builds"
                     .to_owned(),
             )
