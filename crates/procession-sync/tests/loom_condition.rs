@@ -43,13 +43,17 @@ impl Condition for RawCondition {
 
     fn wait(&self, waiter: &mut LoomWaiter, monitor: &mut Held<'_>) -> Result<(), Stop> {
         let waited = Self::wait(self, waiter, monitor, &NoOverflow).unwrap();
-        assert_eq!(waited.lock, Acquired::Clean);
+        expect_clean(waited.lock);
         waited.outcome
     }
 
     fn notify(&self, count: u32, waiter: &LoomWaiter) -> u32 {
         Self::notify(self, count, waiter, &NoOverflow)
     }
+}
+
+fn expect_clean(lock: Acquired) {
+    assert_eq!(lock, Acquired::Clean);
 }
 
 /// A condition with its user's lock and a flag that the lock guards.

@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use procession_sync::{
     Acquired, RawBarrier, RawEventCount, RawLock, RawReentrantLock, RawSemaphore, Waiter,
@@ -19,6 +19,8 @@ use support::{Machine, watched};
 /// How often each thread goes through its loop.
 const ITERATIONS: u32 = if cfg!(miri) { 50 } else { 3_000 };
 const THREADS: u16 = 6;
+/// How many runs are measured.
+const BATCHES: u32 = 300;
 
 /// A small generator of random numbers: Marsaglia's xorshift.
 struct Random(u64);
@@ -49,8 +51,9 @@ fn run(work: impl Fn(u16, &mut Random) + Send + Sync + 'static) {
 
 #[test]
 fn locks_exclude_with_deadlines_and_deaths() {
-    let machine = Machine::new();
-    let lock = RawLock::new();
+    let machine = Machine::without_looking();
+    let lock = Arc::new(RawLock::new());
+    let (after, observer) = (Arc::clone(&lock), machine.waiter(THREADS + 1, 1));
     let inside = AtomicU32::new(0);
     let (deaths, told) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
     let totals = (Arc::clone(&deaths), Arc::clone(&told));
@@ -80,12 +83,14 @@ fn locks_exclude_with_deadlines_and_deaths() {
             lock.release(&waiter).unwrap();
         }
     });
-    assert!(totals.1.load(Ordering::Relaxed) <= totals.0.load(Ordering::Relaxed));
+    let untold = after.try_acquire(&observer) == Some(Acquired::OwnerDied);
+    let told = totals.1.load(Ordering::Relaxed) + u32::from(untold);
+    assert_eq!(told, totals.0.load(Ordering::Relaxed));
 }
 
 #[test]
 fn reentrant_locks_exclude_threads_of_one_process() {
-    let machine = Machine::new();
+    let machine = Machine::without_looking();
     let lock = RawReentrantLock::new();
     let inside = AtomicU32::new(0);
     run(move |number, random| {
@@ -107,7 +112,7 @@ fn reentrant_locks_exclude_threads_of_one_process() {
 #[test]
 fn semaphores_lose_no_permit() {
     const PERMITS: u32 = 3;
-    let machine = Machine::new();
+    let machine = Machine::without_looking();
     let semaphore = Arc::new(RawSemaphore::new(PERMITS, PERMITS));
     let after = Arc::clone(&semaphore);
     let inside = AtomicU32::new(0);
@@ -131,7 +136,7 @@ fn semaphores_lose_no_permit() {
 
 #[test]
 fn event_counts_hand_everything_over() {
-    let machine = Machine::new();
+    let machine = Machine::without_looking();
     let items = AtomicU64::new(0);
     let ready = RawEventCount::new();
     run(move |number, random| {
@@ -165,7 +170,7 @@ fn event_counts_hand_everything_over() {
 
 #[test]
 fn barriers_keep_rounds_apart() {
-    let machine = Machine::new();
+    let machine = Machine::without_looking();
     let parties = u32::from(THREADS);
     let barrier = RawBarrier::new(parties);
     let table: Vec<_> = (0..THREADS).map(|_| AtomicU32::new(0)).collect();
@@ -219,11 +224,15 @@ fn an_uncontended_pair_is_measured() {
         }
     }
 
-    let rounds = ITERATIONS * 1_000;
+    // The best of many short runs is the one that nothing else disturbed.
     let measure = |name: &str, pair: &mut dyn FnMut(u32)| {
-        let start = std::time::Instant::now();
-        pair(rounds);
-        let each = start.elapsed().as_secs_f64() * 1e9 / f64::from(rounds);
+        let run = |_| {
+            let start = Instant::now();
+            pair(ITERATIONS);
+            start.elapsed()
+        };
+        let best = (0..BATCHES).map(run).min().unwrap_or_default();
+        let each = best.as_secs_f64() * 1e9 / f64::from(ITERATIONS);
         println!("{name}: {each:.1} ns");
     };
     let (lock, reentrant, semaphore) = (

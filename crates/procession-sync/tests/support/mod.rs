@@ -39,16 +39,33 @@ pub fn watched<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
 }
 
 /// All who sleep, and who is dead.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Machine {
+    /// How long a sleep lasts at most.
+    look: Duration,
     sleepers: Mutex<Sleepers>,
     woken: Condvar,
     dead: [AtomicU32; 32],
 }
 
 impl Machine {
+    /// One in which everyone looks again once a second.
     pub fn new() -> Arc<Self> {
-        Arc::default()
+        Self::looking_every(Duration::from_secs(1))
+    }
+
+    /// One in which whoever sleeps has to be woken, or the test hangs.
+    pub fn without_looking() -> Arc<Self> {
+        Self::looking_every(WATCHDOG * 2)
+    }
+
+    fn looking_every(look: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            look,
+            sleepers: Mutex::default(),
+            woken: Condvar::new(),
+            dead: [const { AtomicU32::new(0) }; 32],
+        })
     }
 
     /// A waiter without a deadline for the calling thread, in process number `process`.
@@ -154,7 +171,7 @@ impl ThreadWaiter {
             watched,
         });
 
-        let look = Instant::now() + Duration::from_secs(1);
+        let look = Instant::now() + machine.look;
         loop {
             let now = Instant::now();
             if !sleepers.list.iter().any(|sleeper| sleeper.number == number) {
