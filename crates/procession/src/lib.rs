@@ -6,6 +6,7 @@ mod codec;
 mod elements;
 mod error;
 mod handle;
+mod panics;
 mod pool;
 mod process;
 mod raw;
