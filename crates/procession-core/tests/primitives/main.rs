@@ -5,6 +5,7 @@
 
 mod board;
 mod cell;
+mod chaos;
 #[path = "../common/mod.rs"]
 mod common;
 mod condition;
@@ -23,7 +24,13 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // Children are forked from this very thread.
     arguments.test_threads = Some(1);
-    let tests = [locks::TESTS, meeting::TESTS, condition::TESTS, cell::TESTS];
+    let tests = [
+        locks::TESTS,
+        meeting::TESTS,
+        condition::TESTS,
+        cell::TESTS,
+        chaos::TESTS,
+    ];
     let trials = tests
         .concat()
         .into_iter()
