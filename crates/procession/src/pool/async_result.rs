@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use procession_core::pool::Task;
 use procession_core::shm::Wait;
 
-use super::handle::Shared;
+use super::shared::Shared;
 use super::watcher::Action;
 use crate::error::{Error, ErrorKind, Result};
 

@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::async_result::{AsyncResult, Delivery};
-use super::handle::{Shared, decode_one};
 use super::options::Options;
+use super::shared::{Shared, decode_one};
 use super::watcher::Action;
 use crate::error::{Error, Result};
 use crate::target::Target;

@@ -12,8 +12,8 @@ use procession_core::shm::Wait;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::handle::{Shared, decode_each};
 use super::options::Options;
+use super::shared::{Shared, decode_each};
 use crate::error::{Error, Result};
 use crate::target::Target;
 

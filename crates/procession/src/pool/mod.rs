@@ -7,6 +7,7 @@ mod handle;
 mod imap;
 mod options;
 mod outcome;
+mod shared;
 mod watcher;
 mod worker;
 

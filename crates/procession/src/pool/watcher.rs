@@ -10,7 +10,7 @@ use std::time::Duration;
 use procession_core::pool::{Pool, Task};
 use procession_core::shm::Wait;
 
-use super::handle::Shared;
+use super::shared::Shared;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What to do when tasks are over.
