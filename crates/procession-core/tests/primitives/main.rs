@@ -1,7 +1,11 @@
 //! The primitives between real processes: holders and waiters that are killed at the worst moment, releases by others,
 //! timeouts, and many processes at once.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test program of its own"
+)]
 
 mod board;
 mod cell;
