@@ -12,6 +12,7 @@ pub const CRASH_POINTS: &[&str] = &[
     "queue.put.queued",
     "queue.put.written",
     "queue.put.published",
+    "queue.put.continued",
     "queue.put.settled",
     "queue.put.unlocked",
     "queue.get.locked",

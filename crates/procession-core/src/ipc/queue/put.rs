@@ -214,6 +214,7 @@ impl QueueState {
             end.publishing.store(0, Ordering::Release);
         }
         if place.cursor.side() != tail.side() {
+            crash_point!("queue.put.continued");
             end.linking.store(0, Ordering::Release);
         }
         crash_point!("queue.put.settled");
