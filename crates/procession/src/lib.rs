@@ -84,6 +84,7 @@ mod simple;
 pub mod sync;
 mod target;
 mod thread_pool;
+mod thread_pool;
 mod value;
 
 pub use array::{Array, ArrayGuard};
@@ -106,6 +107,10 @@ pub use shared_memory::SharedMemory;
 pub use simple::SimpleQueue;
 pub use sync::{Barrier, BoundedSemaphore, Condition, Event, Lock, RLock, Semaphore};
 pub use target::Target;
+pub use thread_pool::{
+    ThreadCall, ThreadIMap, ThreadIMapUnordered, ThreadPool, ThreadPoolBuilder, ThreadResult,
+    ThreadTarget,
+};
 pub use thread_pool::{
     ThreadCall, ThreadIMap, ThreadIMapUnordered, ThreadPool, ThreadPoolBuilder, ThreadResult,
     ThreadTarget,
