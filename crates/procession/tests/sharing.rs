@@ -3,6 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stderr,
+    clippy::panic_in_result_fn,
     reason = "a test that cannot go on fails and says so"
 )]
 
