@@ -86,7 +86,9 @@ impl<T: Layout> Object<T> {
         let extra = unsafe { data.add(Self::EXTRA_AT) };
         init(contents, extra);
 
-        let cell = ledger::lock().take_cell()?;
+        let cell = ledger::lock()
+            .take_cell()
+            .inspect_err(|_| crate::kinds::destroy(T::KIND, &block))?;
         let place = ledger::place(cell)?;
         // SAFETY: an object's block begins with this, and zero bytes are valid.
         unsafe { data.cast::<Counted>().as_ref() }
