@@ -1,6 +1,10 @@
 //! Queues between processes that live, end and are replaced.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test program of its own"
+)]
 
 mod common;
 

@@ -4,7 +4,11 @@
 //! producer had not published and the one that was delivered to a killed consumer is lost, nobody waits for ever, and all
 //! that the dead and the queue had is given back.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test program of its own"
+)]
 
 mod common;
 
