@@ -42,6 +42,9 @@ pub(crate) struct FamilyHeader {
     id: [AtomicU64; 2],
     /// How many bytes the heap may take.
     pub(crate) budget: AtomicU64,
+    /// How many processors the first process might use: reading the control group takes a child too long.
+    usable_cpus: AtomicU32,
+    reserved: AtomicU32,
     /// Where the search for a free slot goes on.
     pub(crate) slot_cursor: AtomicU32,
     /// No slot from here on was ever used.
@@ -115,6 +118,7 @@ pub fn join(memfd: OwnedFd, slot: OwnerId) -> Result<&'static Family> {
     check(header)?;
 
     identity::prepare()?;
+    super::wait::note_cpus(header.usable_cpus.load(Ordering::Relaxed));
     publish(header);
     if !slots::adopt(slot) {
         HEADER.store(std::ptr::null_mut(), Ordering::Relaxed);
@@ -259,6 +263,7 @@ fn create() -> Result<&'static Family> {
     let header = header_at(segment::create_first(memory, size_of::<FamilyHeader>())?);
     begin(header)?;
     segment::begin(&header.segments, size_of::<FamilyHeader>());
+    super::wait::note_cpus(header.usable_cpus.load(Ordering::Relaxed));
     publish(header);
 
     let me = slots::reserve(header, None, SlotFlags::PLAIN)?;
@@ -283,6 +288,8 @@ fn begin(header: &FamilyHeader) -> Result<()> {
         LAYOUT << 32 | size_of::<FamilyHeader>() as u64,
         Ordering::Relaxed,
     );
+    let cpus = u32::try_from(procession_sys::thread::usable_cpus()).unwrap_or(u32::MAX);
+    header.usable_cpus.store(cpus, Ordering::Relaxed);
     // SYNC: header begun -> check
     header.magic.store(MAGIC, Ordering::Release);
     Ok(())

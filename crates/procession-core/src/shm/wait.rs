@@ -59,7 +59,11 @@ enum Patience {
 #[derive(Clone, Copy, Debug)]
 enum Spinning {
     NotYet,
-    Since(u64),
+    /// How many looks are left until the clock is read, and when it ends (0: the clock has not been read).
+    Looking {
+        left: u32,
+        until: u64,
+    },
     Spent,
 }
 
@@ -246,7 +250,7 @@ impl Waiter for Wait<'_> {
 impl Drop for Wait<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Spinning::Since(_) = self.spinning {
+        if let Spinning::Looking { .. } = self.spinning {
             History::of(self.patience, History::paid_off);
         }
     }
@@ -267,20 +271,23 @@ const OUTSIDER: OwnerId = match OwnerId::new(0, OwnerId::GENERATIONS - 1) {
     None => unreachable!(),
 };
 
+/// Looks between two clock readings: a processor's pause takes some ten nanoseconds, the clock and a yield more.
+const BURST: u32 = 64;
+
 impl Patience {
-    /// How long a busy wait may take.
-    const fn nanos(self) -> u64 {
+    /// After how many looks the clock is read for the first time; a lock's busy wait ends there.
+    const fn first_burst(self) -> u32 {
         match self {
-            Self::Lock => 500,
-            Self::Answer => 30_000,
+            Self::Lock => BURST / 2,
+            Self::Answer => BURST,
         }
     }
 
-    /// From when on each step lets others run first.
-    const fn polite_after_nanos(self) -> u64 {
+    /// How long a busy wait may take, counted from the end of its first burst.
+    const fn nanos(self) -> u64 {
         match self {
-            Self::Lock => u64::MAX,
-            Self::Answer => 1_000,
+            Self::Lock => 0,
+            Self::Answer => 30_000,
         }
     }
 }
@@ -288,33 +295,53 @@ impl Patience {
 impl Spinning {
     #[inline]
     fn step(&mut self, patience: Patience) -> bool {
-        match *self {
+        match self {
             Self::Spent => false,
             Self::NotYet if !may_spin() || !History::of(patience, History::may_try) => {
                 *self = Self::Spent;
                 false
             }
             Self::NotYet => {
-                *self = Self::Since(time::monotonic_nanos());
-                std::hint::spin_loop();
+                *self = Self::Looking {
+                    left: patience.first_burst(),
+                    until: 0,
+                };
                 true
             }
-            Self::Since(start) => {
-                let spent = time::monotonic_nanos().saturating_sub(start);
-                if spent > patience.polite_after_nanos() {
-                    thread::yield_now();
-                } else {
-                    (0..4).for_each(|_| std::hint::spin_loop());
-                }
-                // The last step is followed by a look, hence by a sleep only if it was in vain too.
-                spent < patience.nanos()
+            Self::Looking { left: 0, until } => {
+                let goes_on = Self::end_burst(until, patience);
+                *self = Self::Looking {
+                    left: BURST,
+                    until: *until,
+                };
+                goes_on
+            }
+            Self::Looking { left, .. } => {
+                *left -= 1;
+                std::hint::spin_loop();
+                true
             }
         }
     }
 
+    /// Lets others run, and says whether there is time for another burst. The last step is followed by a look, hence by
+    /// a sleep only if that is in vain too.
+    #[cold]
+    fn end_burst(until: &mut u64, patience: Patience) -> bool {
+        if patience.nanos() == 0 {
+            return false;
+        }
+        let now = time::monotonic_nanos();
+        if *until == 0 {
+            *until = now + patience.nanos();
+        }
+        thread::yield_now();
+        now < *until
+    }
+
     /// The operation goes to sleep.
     fn failed(&mut self, patience: Patience) {
-        if let Self::Since(_) = *self {
+        if let Self::Looking { .. } = *self {
             History::of(patience, History::was_in_vain);
         }
         *self = Self::Spent;
@@ -367,19 +394,23 @@ impl History {
 /// On one processor nobody else can make progress meanwhile.
 #[inline]
 fn may_spin() -> bool {
-    static USABLE_CPUS: AtomicU32 = AtomicU32::new(0);
-
-    #[cold]
-    fn count() -> u32 {
-        let count = u32::try_from(thread::usable_cpus()).unwrap_or(u32::MAX);
-        USABLE_CPUS.store(count, Ordering::Relaxed);
-        count
-    }
-
     match USABLE_CPUS.load(Ordering::Relaxed) {
-        0 => count() > 1,
+        0 => note_cpus(u32::MAX) > 1,
         known => known > 1,
     }
+}
+
+static USABLE_CPUS: AtomicU32 = AtomicU32::new(0);
+
+/// Notes how many processors this process may use, of the `most` that its family may. Done when it joins the family:
+/// later a thread may be tied to one processor without being alone on it.
+#[cold]
+pub(super) fn note_cpus(most: u32) -> u32 {
+    let count = u32::try_from(thread::allowed_cpus())
+        .unwrap_or(u32::MAX)
+        .min(most);
+    USABLE_CPUS.store(count, Ordering::Relaxed);
+    count
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "pthread_atfork is a C function")]
 
-use crate::{Error, Result, cgroup};
+use crate::{Error, Result, cgroup, vitals};
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::sync::OnceLock;
@@ -51,10 +51,18 @@ pub(crate) fn forget_id_after_fork() -> Result<()> {
     }
 }
 
-/// How many threads this process has now, those of libraries included; 0 if `/proc` cannot be read.
+/// How many threads this process has now, those of libraries included; 0 if `/proc` cannot be read. A thread that was
+/// joined is not among them, although the system may show it for a little longer.
 #[must_use]
 pub fn count() -> usize {
-    std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else {
+        return 0;
+    };
+
+    tasks
+        .filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|thread| vitals::thread_runs(*thread))
+        .count()
 }
 
 /// Lets other threads run on this processor first.
@@ -66,15 +74,24 @@ pub fn yield_now() {
 /// How many processors this process can keep busy: its affinity mask, bounded by its control group's quota. At least 1.
 #[must_use]
 pub fn usable_cpus() -> usize {
+    let allowed = allowed_cpus();
+
+    cgroup::cpu_quota()
+        .map_or(allowed, |quota| allowed.min(quota))
+        .max(1)
+}
+
+/// How many processors the calling thread's affinity mask allows, whatever its control group says: one system call.
+/// At least 1.
+#[must_use]
+pub fn allowed_cpus() -> usize {
     let allowed = match rustix::thread::sched_getaffinity(None) {
         Ok(set) => set.count() as usize,
         // The mask of a machine with more than 1024 processors does not fit.
         Err(_) => std::thread::available_parallelism().map_or(1, usize::from),
     };
 
-    cgroup::cpu_quota()
-        .map_or(allowed, |quota| allowed.min(quota))
-        .max(1)
+    allowed.max(1)
 }
 
 /// How many processors the machine has online. At least 1.

@@ -4,7 +4,7 @@
 mod linux;
 
 #[cfg(target_os = "linux")]
-pub use linux::{all_cpus, count, id, name_this_thread, usable_cpus, yield_now};
+pub use linux::{all_cpus, allowed_cpus, count, id, name_this_thread, usable_cpus, yield_now};
 
 #[cfg(target_os = "linux")]
 pub(crate) use linux::forget_id_after_fork;
