@@ -17,6 +17,7 @@
 use super::cursor::Cursor;
 use crate::shm::{Kind, Layout};
 use procession_sync::{RawEventCount, RawLock};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub(super) const LINK: u64 = 1 << 63;
@@ -54,11 +55,11 @@ unsafe impl Layout for QueueState {
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(super) struct PutEnd {
+    /// A [`Cursor`]: where the next record goes. Its store publishes a message.
+    pub(super) tail: OwnLine,
     pub(super) lock: RawLock,
     /// 1 once no more messages are accepted; changed under `lock`.
     pub(super) closed: AtomicU32,
-    /// A [`Cursor`]: where the next record goes. Its store publishes a message.
-    pub(super) tail: AtomicU64,
     /// The ids of the current block (the cursor's side) and of the one before or after it.
     pub(super) blocks: [AtomicU64; 2],
     /// Their capacities in bytes.
@@ -77,10 +78,10 @@ pub(super) struct PutEnd {
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(super) struct GetEnd {
+    /// A [`Cursor`]: where the next message lies. Its store delivers a message.
+    pub(super) head: OwnLine,
     pub(super) lock: RawLock,
     _reserved: AtomicU32,
-    /// A [`Cursor`]: where the next message lies. Its store delivers a message.
-    pub(super) head: AtomicU64,
     /// The ids of the current block (the cursor's side) and of the one before or after it.
     pub(super) blocks: [AtomicU64; 2],
     /// Their capacities in bytes.
@@ -97,6 +98,21 @@ pub(super) struct GetEnd {
     pub(super) counting: AtomicU64,
     /// ... and to what.
     pub(super) counting_value: AtomicU64,
+}
+
+/// A word that the other end looks at again and again while it waits: alone on its cache line, so that looking does not take
+/// the lock and all else away from this end.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(super) struct OwnLine(AtomicU64);
+
+impl Deref for OwnLine {
+    type Target = AtomicU64;
+
+    #[inline]
+    fn deref(&self) -> &AtomicU64 {
+        &self.0
+    }
 }
 
 /// What both ends read at each message and write only when somebody sleeps.
