@@ -14,7 +14,7 @@ use super::marker::Marker;
 use super::order::{Order, Role};
 use super::{exit, life, template};
 use crate::error::{Error, ErrorKind, Result};
-use crate::shm::handles::Reading;
+use crate::shm::handles::{Arrived, Reading};
 use crate::shm::{BlockId, Message, family};
 
 /// A child that has joined its family, and what it is to do.
@@ -26,8 +26,8 @@ pub struct Entered {
     pub role: Role,
     /// The launch message: the face's bytes and handles.
     pub message: Message,
-    /// The descriptors of the launch, in the order in which they were noted.
-    pub descriptors: Vec<OwnedFd>,
+    /// The descriptors of the launch.
+    descriptors: Arrived,
     payload_start: usize,
 }
 
@@ -42,7 +42,7 @@ impl Entered {
             entry: order.entry,
             role: order.role,
             message,
-            descriptors,
+            descriptors: Arrived::new(descriptors),
             payload_start,
         }
     }
@@ -53,7 +53,7 @@ impl Entered {
     /// # Errors
     /// This process belongs to no family.
     pub fn begin_reading(&self) -> Result<Reading> {
-        self.message.begin_reading()
+        self.message.begin_reading_with(self.descriptors.clone())
     }
 
     /// The bytes that the face gave to the launch.

@@ -5,18 +5,22 @@
 //! another message). Outside a context a handle has no serialised form, since nobody would hold the object on the way:
 //! that is an error that says what to do.
 //!
+//! Descriptors travel too, as indices into a table of their own. Those of a launch go to the child with it; those of any
+//! other message wait with the family's keeper ([`Keeping`]) until the message is read or freed.
+//!
 //! Contexts are private memory. The references themselves are taken when the message is made and given back by whoever
 //! frees it (see `message`).
 
 use super::family::{self, FamilyId};
+use super::message;
 use super::object::{Holding, Layout, Object};
 use super::offset::BlockId;
 use crate::error::{Error, ErrorKind, Result};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 thread_local! {
     static COLLECTING: RefCell<Vec<Collected>> = const { RefCell::new(Vec::new()) };
@@ -27,7 +31,8 @@ thread_local! {
 #[derive(Debug, Default)]
 pub struct Collected {
     holdings: Vec<Arc<Holding>>,
-    indices: HashMap<BlockId, u32>,
+    /// Costs nothing while it is empty, as it is for nearly all messages.
+    indices: BTreeMap<BlockId, u32>,
     descriptors: Vec<OwnedFd>,
 }
 
@@ -35,6 +40,70 @@ pub struct Collected {
 struct Table {
     family: FamilyId,
     entries: Vec<Option<BlockId>>,
+    descriptors: Descriptors,
+}
+
+/// Where the descriptors of a message are.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Descriptors {
+    /// The message has none.
+    #[default]
+    None,
+    /// In this process.
+    Arrived(Arrived),
+    /// With the family's keeper.
+    Kept(message::View, BlockId),
+}
+
+/// Descriptors that have come with a launch; each is taken once.
+#[derive(Clone, Debug, Default)]
+pub struct Arrived(Arc<Mutex<Vec<Option<OwnedFd>>>>);
+
+impl Arrived {
+    /// Descriptors by index.
+    #[must_use]
+    pub fn new(descriptors: Vec<OwnedFd>) -> Self {
+        Self(Arc::new(Mutex::new(
+            descriptors.into_iter().map(Some).collect(),
+        )))
+    }
+
+    fn take(&self, index: u32) -> Option<OwnedFd> {
+        let mut descriptors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+
+        descriptors.get_mut(index as usize)?.take()
+    }
+}
+
+/// Who keeps the descriptors of messages that are under way.
+#[derive(Clone, Copy, Debug)]
+pub struct Keeping {
+    /// Keeps copies of the descriptors for as long as the block exists.
+    pub deposit: fn(BlockId, &[OwnedFd]) -> Result<()>,
+    /// Hands one of them over; each is handed over once.
+    pub claim: fn(BlockId, u32) -> Result<OwnedFd>,
+    /// The block is about to be freed.
+    pub release: fn(BlockId),
+}
+
+static KEEPING: OnceLock<Keeping> = OnceLock::new();
+
+/// Says who keeps the descriptors of this process's messages; once.
+pub(crate) fn keep_with(keeping: Keeping) {
+    let _ = KEEPING.set(keeping);
+}
+
+/// Who keeps descriptors for this process.
+///
+/// # Errors
+/// [`ErrorKind::WrongState`] in a program that has not entered the engine.
+pub(crate) fn keeping() -> Result<&'static Keeping> {
+    KEEPING.get().ok_or_else(|| {
+        Error::new(
+            ErrorKind::WrongState,
+            "send a descriptor in a message: this program has not called procession::init()",
+        )
+    })
 }
 
 impl Collected {
@@ -44,10 +113,16 @@ impl Collected {
         Self::default()
     }
 
-    /// Does the message carry no handle?
+    /// Does the message carry no handle and no descriptor?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.holdings.is_empty()
+        self.holdings.is_empty() && self.descriptors.is_empty()
+    }
+
+    /// The descriptors, by index.
+    #[must_use]
+    pub fn descriptors(&self) -> &[OwnedFd] {
+        &self.descriptors
     }
 
     /// What the handles name, by index.
@@ -145,13 +220,37 @@ pub fn note<T: Layout>(object: &Object<T>) -> Result<u32> {
 }
 
 fn note_holding(holding: &Arc<Holding>) -> Result<u32> {
-    COLLECTING.with_borrow_mut(|stack| stack.last_mut().map(|collected| collected.add(holding))).ok_or_else(|| {
-        Error::new(
-            ErrorKind::OutsideMessage,
-            "serialise a shared object: it can only travel as an argument of a process or task, or through a queue of \
-             its own family; use a manager or a listener to reach other programs",
-        )
-    })
+    COLLECTING
+        .with_borrow_mut(|stack| stack.last_mut().map(|collected| collected.add(holding)))
+        .ok_or_else(outside)
+}
+
+#[cold]
+fn outside() -> Error {
+    Error::new(
+        ErrorKind::OutsideMessage,
+        "serialise a shared object: it can only travel as an argument of a process or task, or through a queue of \
+         its own family; use a manager or a listener to reach other programs",
+    )
+}
+
+/// Notes that the message being serialised carries a duplicate of the descriptor; returns the index to write in its place.
+///
+/// # Errors
+/// [`ErrorKind::OutsideMessage`] if no message is being serialised on this thread; no descriptor is left.
+pub fn note_descriptor(descriptor: BorrowedFd<'_>) -> Result<u32> {
+    if !is_collecting() {
+        return Err(outside());
+    }
+    let duplicate = procession_sys::fd::duplicate(descriptor)?;
+
+    COLLECTING
+        .with_borrow_mut(|stack| {
+            stack
+                .last_mut()
+                .map(|collected| collected.add_descriptor(duplicate))
+        })
+        .ok_or_else(outside)
 }
 
 /// Is a message being serialised on this thread?
@@ -170,7 +269,21 @@ pub struct Reading {
 impl Reading {
     /// Begins to read a message of `family` with this table; the message must live as long as the context.
     pub fn begin(family: FamilyId, entries: Vec<Option<BlockId>>) -> Self {
-        READING.with_borrow_mut(|stack| stack.push(Table { family, entries }));
+        Self::begin_with(family, entries, Descriptors::None)
+    }
+
+    pub(crate) fn begin_with(
+        family: FamilyId,
+        entries: Vec<Option<BlockId>>,
+        descriptors: Descriptors,
+    ) -> Self {
+        READING.with_borrow_mut(|stack| {
+            stack.push(Table {
+                family,
+                entries,
+                descriptors,
+            });
+        });
         Self {
             not_send: PhantomData,
         }
@@ -179,7 +292,8 @@ impl Reading {
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        let _ = READING.try_with(|stack| stack.borrow_mut().pop());
+        let table = READING.try_with(|stack| stack.borrow_mut().pop());
+        drop(table);
     }
 }
 
@@ -190,13 +304,15 @@ impl Drop for Reading {
 /// [`ErrorKind::StaleHandle`] or [`ErrorKind::WrongKind`] if the handle is not one to such an object.
 pub fn resolve<T: Layout>(index: u32) -> Result<Object<T>> {
     let (family, entry) = READING
-        .with_borrow(|stack| stack.last().map(|table| (table.family, table.entries.get(index as usize).copied().flatten())))
-        .ok_or_else(|| {
-            Error::new(
-                ErrorKind::OutsideMessage,
-                "deserialise a shared object: it can only be read from a message of its own family, by the engine",
-            )
-        })?;
+        .with_borrow(|stack| {
+            stack.last().map(|table| {
+                (
+                    table.family,
+                    table.entries.get(index as usize).copied().flatten(),
+                )
+            })
+        })
+        .ok_or_else(unreadable)?;
 
     if family != family::id()? {
         return Err(Error::new(
@@ -211,4 +327,41 @@ pub fn resolve<T: Layout>(index: u32) -> Result<Object<T>> {
         )
     })?;
     Object::attach(id)
+}
+
+/// The descriptor that the message being read carries at `index`; each can be taken once.
+///
+/// # Errors
+/// [`ErrorKind::OutsideMessage`] if no message is being read on this thread; [`ErrorKind::StaleHandle`] if the message has
+/// no such descriptor, or it was taken before; what the keeper says.
+pub fn take_descriptor(index: u32) -> Result<OwnedFd> {
+    let descriptors = READING
+        .with_borrow(|stack| stack.last().map(|table| table.descriptors.clone()))
+        .ok_or_else(unreadable)?;
+    let stale = || {
+        Error::new(
+            ErrorKind::StaleHandle,
+            format!(
+                "deserialise a descriptor: descriptor {index} of the message was taken before, or is none"
+            ),
+        )
+    };
+
+    match descriptors {
+        Descriptors::None => Err(stale()),
+        Descriptors::Arrived(arrived) => arrived.take(index).ok_or_else(stale),
+        Descriptors::Kept(message, id) => {
+            let descriptor = (keeping()?.claim)(id, index)?;
+            message.descriptor_claimed();
+            Ok(descriptor)
+        }
+    }
+}
+
+#[cold]
+fn unreadable() -> Error {
+    Error::new(
+        ErrorKind::OutsideMessage,
+        "deserialise a shared object: it can only be read from a message of its own family, by the engine",
+    )
 }

@@ -6,8 +6,11 @@
 //! message that is never received, whose sender or receiver dies, or that lies in a queue when the queue ends, gives back
 //! what it holds.
 //!
+//! Descriptors that travel in it wait with the family's keeper under the block's name. The header counts those that
+//! nobody has claimed, so that whoever frees the block can tell the keeper, which finds out by itself if nobody does.
+//!
 //! ```text
-//! block:  handles: u32 | reserved: u32 | payload length: u64 | entries: u64 each | payload (aligned to 16)
+//! block:  handles: u32 | descriptors: u32 | payload length: u64 | entries: u64 each | payload (aligned to 16)
 //! ```
 
 #![expect(
@@ -16,7 +19,7 @@
 )]
 
 use super::block::Block;
-use super::handles::{Collected, Reading};
+use super::handles::{self, Arrived, Collected, Descriptors, Reading};
 use super::heap;
 use super::kind::Kind;
 use super::offset::BlockId;
@@ -24,6 +27,7 @@ use super::references;
 use crate::crash::crash_point;
 use crate::error::{Error, Result};
 use procession_sync::OwnerId;
+use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -31,7 +35,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 #[repr(C)]
 struct Header {
     handles: AtomicU32,
-    reserved: AtomicU32,
+    descriptors: AtomicU32,
     payload: AtomicU64,
 }
 
@@ -46,7 +50,7 @@ impl Message {
     /// A message with room for `payload` bytes that holds what an encoder collected.
     ///
     /// # Errors
-    /// The heap is over its budget or out of memory.
+    /// The heap is over its budget or out of memory; the family's keeper cannot take the descriptors.
     pub fn create(collected: &Collected, payload: usize) -> Result<Self> {
         let handles = collected.ids();
         let count = u32::try_from(handles.len()).map_err(|_| too_large())?;
@@ -62,6 +66,9 @@ impl Message {
         header(Span::of(&block))
             .payload
             .store(payload as u64, Ordering::Relaxed);
+        header(Span::of(&block))
+            .descriptors
+            .store(0, Ordering::Relaxed);
         // SYNC: message's table cleared -> destroy
         header(Span::of(&block))
             .handles
@@ -74,7 +81,22 @@ impl Message {
             references::take(*id, place)?;
             crash_point!("message.handle");
         }
+        if !collected.descriptors().is_empty() {
+            message.deposit(collected.descriptors())?;
+        }
         Ok(message)
+    }
+
+    #[cold]
+    fn deposit(&self, descriptors: &[OwnedFd]) -> Result<()> {
+        let count = u32::try_from(descriptors.len()).map_err(|_| too_large())?;
+
+        (handles::keeping()?.deposit)(self.id(), descriptors)?;
+        crash_point!("message.deposited");
+        header(Span::of(self.block()))
+            .descriptors
+            .store(count, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Takes over a block that is private to this process.
@@ -111,7 +133,7 @@ impl Message {
 
     /// A look at it, for the part of it that other processes change.
     pub(crate) fn view(&self) -> View {
-        View(Span::of(self.block()))
+        View(Span::of(self.block()), self.id())
     }
 
     /// Its block's name.
@@ -141,7 +163,21 @@ impl Message {
     /// # Errors
     /// This process belongs to no family.
     pub fn begin_reading(&self) -> Result<Reading> {
-        Ok(Reading::begin(super::family::id()?, self.handles()))
+        self.view().begin_reading()
+    }
+
+    /// As [`begin_reading`](Self::begin_reading), for a message whose descriptors have come another way.
+    ///
+    /// # Errors
+    /// This process belongs to no family.
+    pub(crate) fn begin_reading_with(&self, arrived: Arrived) -> Result<Reading> {
+        let descriptors = Descriptors::Arrived(arrived);
+
+        Ok(Reading::begin_with(
+            super::family::id()?,
+            self.handles(),
+            descriptors,
+        ))
     }
 
     /// What the message's handles name, in the order in which they were collected.
@@ -185,6 +221,15 @@ impl Drop for Message {
 
 /// Gives back the handles in the table; the block's holder frees it afterwards.
 pub(crate) fn destroy(block: &Block) {
+    if block.len() >= size_of::<Header>()
+        && header(Span::of(block))
+            .descriptors
+            .swap(0, Ordering::Relaxed)
+            > 0
+        && let Ok(keeping) = handles::keeping()
+    {
+        (keeping.release)(block.id());
+    }
     for index in 0..handles_in(Span::of(block)) {
         references::give_back(block.id().offset().plus(entry_at(index) as u64));
         crash_point!("message.given");
@@ -197,7 +242,7 @@ pub(crate) fn destroy(block: &Block) {
 /// The holder keeps the message, and does not change what lies behind the part that the two agree to share, as long as
 /// the view is used; the pool's tasks are such messages.
 #[derive(Clone, Copy, Debug)]
-pub struct View(Span);
+pub struct View(Span, BlockId);
 
 // SAFETY: an address of shared memory, which stays mapped, for reading.
 unsafe impl Send for View {}
@@ -208,10 +253,12 @@ impl View {
     pub(crate) fn of(id: BlockId) -> Option<Self> {
         let found = super::block::find(id)?;
 
-        (found.kind == Kind::MESSAGE).then_some(Self(Span {
+        let span = Span {
             data: found.data,
             len: found.len,
-        }))
+        };
+
+        (found.kind == Kind::MESSAGE).then_some(Self(span, id))
     }
 
     /// The payload from byte `skip` on.
@@ -226,10 +273,28 @@ impl View {
         unsafe { std::slice::from_raw_parts(first.as_ptr(), len - skip) }
     }
 
-    /// Does it carry any handle?
+    /// Does it carry any handle or descriptor?
     #[must_use]
     pub fn has_handles(&self) -> bool {
-        handles_in(self.0) > 0
+        handles_in(self.0) > 0 || self.descriptors() > 0
+    }
+
+    /// How many descriptors of it nobody has claimed.
+    fn descriptors(&self) -> u32 {
+        if self.0.len < size_of::<Header>() {
+            return 0;
+        }
+        header(self.0).descriptors.load(Ordering::Relaxed)
+    }
+
+    /// One descriptor has left the keeper.
+    pub(crate) fn descriptor_claimed(&self) {
+        let count = &header(self.0).descriptors;
+
+        // Never below 0, whatever the block says.
+        let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+            count.checked_sub(1)
+        });
     }
 
     /// Where the payload begins, for the part that both sides use as atomics.
@@ -242,7 +307,16 @@ impl View {
     /// # Errors
     /// This process belongs to no family.
     pub fn begin_reading(&self) -> Result<Reading> {
-        Ok(Reading::begin(super::family::id()?, handles_of(self.0)))
+        let descriptors = match self.descriptors() {
+            0 => Descriptors::None,
+            _ => Descriptors::Kept(*self, self.1),
+        };
+
+        Ok(Reading::begin_with(
+            super::family::id()?,
+            handles_of(self.0),
+            descriptors,
+        ))
     }
 }
 

@@ -86,7 +86,7 @@ impl Offset {
 }
 
 /// One life of one block: where it is and the generation it has until it is freed. Never 0, so 0 is none.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[repr(transparent)]
 pub struct BlockId(NonZeroU64);
 

@@ -48,7 +48,10 @@ impl Message {
     /// # Errors
     /// This process belongs to no family.
     pub fn begin_reading(&self) -> Result<Reading> {
-        Ok(Reading::begin(family::id()?, self.handles()))
+        match &self.0 {
+            Body::Inline(_) => Ok(Reading::begin(family::id()?, Vec::new())),
+            Body::Block(message) => message.begin_reading(),
+        }
     }
 
     /// The message in the heap, if it has a block of its own; its bytes if not.
