@@ -8,7 +8,7 @@ use std::any::Any;
 use std::cell::RefCell;
 
 use postcard::ser_flavors::Flavor;
-use procession_core::shm::handles::{Collected, Collecting};
+use procession_core::shm::handles::{Collected, Collecting, Outside};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -112,6 +112,29 @@ pub(crate) fn decode<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T> {
     }
     HANDLE_ERROR.take();
     postcard::from_bytes(bytes).map_err(Error::decode::<T>)
+}
+
+/// As [`encode_into`], for what leaves the program's shared memory: handles are
+/// refused.
+///
+/// # Errors
+/// As [`encode_into`]; the value contains a handle.
+pub(crate) fn encode_outside<T: Serialize + 'static>(
+    value: &T,
+    buffer: &mut Vec<u8>,
+) -> Result<()> {
+    HANDLE_ERROR.take();
+    let _outside = Outside::begin();
+    postcard::serialize_with_flavor(value, Append(buffer)).map_err(Error::encode::<T>)
+}
+
+/// As [`decode`], for what has come from outside.
+///
+/// # Errors
+/// As [`decode`].
+pub(crate) fn decode_outside<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T> {
+    let _outside = Outside::begin();
+    decode(bytes)
 }
 
 fn decode_plain<T: 'static>(bytes: &[u8], slot: &mut Option<T>) -> Result<bool> {

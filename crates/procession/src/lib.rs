@@ -66,6 +66,7 @@
 mod array;
 mod bytes;
 mod codec;
+mod connection;
 mod elements;
 mod error;
 mod handle;
@@ -86,9 +87,11 @@ mod target;
 mod thread_pool;
 mod thread_pool;
 mod value;
+mod wait;
 
 pub use array::{Array, ArrayGuard};
 pub use bytes::Bytes;
+pub use connection::{Connection, Messages, Receiver, Sender, channel, duplex, pipe};
 pub use error::{Error, ErrorKind, Result, TaskError};
 pub use joinable::JoinableQueue;
 pub use pool::{AsyncResult, Call, IMap, IMapUnordered, Pool, PoolBuilder, Statistics};
@@ -112,6 +115,7 @@ pub use thread_pool::{
     ThreadTarget,
 };
 pub use thread_pool::{
+pub use wait::{Waitable, wait};
     ThreadCall, ThreadIMap, ThreadIMapUnordered, ThreadPool, ThreadPoolBuilder, ThreadResult,
     ThreadTarget,
 };

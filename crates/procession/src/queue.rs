@@ -4,9 +4,10 @@ use std::borrow::Borrow;
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use procession_core::ipc::queue::{self as engine, Received};
+use procession_core::ipc::queue::{self as engine, Readiness, Received};
 use procession_core::shm::Wait;
 use procession_core::shm::handles::{self, Collected};
 use serde::de::DeserializeOwned;
@@ -65,8 +66,30 @@ const MOST_AT_ONCE: usize = 256;
 /// # }
 /// ```
 pub struct Queue<T> {
-    pub(crate) queue: engine::Queue,
+    polled: Polled,
     values: PhantomData<fn(T) -> T>,
+}
+
+/// A queue, and its descriptor once somebody has waited for it together with
+/// other things.
+pub(crate) struct Polled {
+    queue: engine::Queue,
+    readiness: Mutex<Option<Arc<Readiness>>>,
+}
+
+impl Polled {
+    /// The queue's descriptor in this process.
+    pub(crate) fn readiness(&self) -> Result<Arc<Readiness>> {
+        let mut kept = self
+            .readiness
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            // A forked child asks for its own.
+            Some(readiness) if readiness.is_of_this_process() => Ok(Arc::clone(readiness)),
+            _ => Ok(Arc::clone(kept.insert(Arc::new(self.queue.readiness()?)))),
+        }
+    }
 }
 
 impl<T> Queue<T> {
@@ -91,33 +114,40 @@ impl<T> Queue<T> {
 
     pub(crate) const fn of(queue: engine::Queue) -> Self {
         Self {
-            queue,
+            polled: Polled {
+                queue,
+                readiness: Mutex::new(None),
+            },
             values: PhantomData,
         }
+    }
+
+    pub(crate) const fn polled(&self) -> &Polled {
+        &self.polled
     }
 
     /// How many messages wait: exactly, at one instant during the call.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.queue.len()
+        self.polled.queue.len()
     }
 
     /// Whether no message waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.polled.queue.is_empty()
     }
 
     /// Whether a bounded queue has no room.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.queue.is_full()
+        self.polled.queue.is_full()
     }
 
     /// How many messages may wait at a time; `None` for any number.
     #[must_use]
     pub fn bound(&self) -> Option<usize> {
-        self.queue.maxsize()
+        self.polled.queue.maxsize()
     }
 
     /// Ends the queue for all processes: nothing can be put any more, and who
@@ -129,13 +159,13 @@ impl<T> Queue<T> {
     /// This process was forked in a way that left it outside the program's
     /// family of processes.
     pub fn close(&self) -> Result<()> {
-        Ok(self.queue.close(&mut Wait::forever())?)
+        Ok(self.polled.queue.close(&mut Wait::forever())?)
     }
 
     /// Whether the queue was closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.queue.is_closed()
+        self.polled.queue.is_closed()
     }
 }
 
@@ -196,7 +226,9 @@ impl<T: Serialize + 'static> Queue<T> {
                 if !handles.is_empty() {
                     let message = buffer.split_off(start);
                     self.put_batch(buffer, &mut ends)?;
-                    self.queue.put(&[&message], &handles, &mut waiting())?;
+                    self.polled
+                        .queue
+                        .put(&[&message], &handles, &mut waiting())?;
                     continue;
                 }
                 ends.push(buffer.len());
@@ -217,7 +249,7 @@ impl<T: Serialize + 'static> Queue<T> {
             .collect();
         let mut rest = messages.as_slice();
         while !rest.is_empty() {
-            rest = &rest[self.queue.put_many(rest, &mut waiting())?..];
+            rest = &rest[self.polled.queue.put_many(rest, &mut waiting())?..];
         }
         ends.clear();
         buffer.clear();
@@ -228,11 +260,11 @@ impl<T: Serialize + 'static> Queue<T> {
     fn put_within(&self, value: &T, wait: &mut Wait<'_>) -> Result<()> {
         let mut handles = Collected::none();
         if let Some(plain) = codec::plain_bytes(value) {
-            return Ok(self.queue.put(&[plain], &handles, wait)?);
+            return Ok(self.polled.queue.put(&[plain], &handles, wait)?);
         }
         with_buffer(|buffer| {
             codec::encode_into(value, buffer, &mut handles)?;
-            Ok(self.queue.put(&[buffer], &handles, wait)?)
+            Ok(self.polled.queue.put(&[buffer], &handles, wait)?)
         })
     }
 }
@@ -276,7 +308,7 @@ impl<T: DeserializeOwned + 'static> Queue<T> {
     /// [`ErrorKind::Closed`] if the queue is closed and has no more. Each
     /// message is decoded when the batch is iterated, and may fail for itself.
     pub fn get_many(&self, most: usize) -> Result<Batch<T>> {
-        let messages = self.queue.get_many(most, &mut waiting())?;
+        let messages = self.polled.queue.get_many(most, &mut waiting())?;
         Ok(Batch {
             messages: messages.into_iter(),
             values: PhantomData,
@@ -290,7 +322,7 @@ impl<T: DeserializeOwned + 'static> Queue<T> {
 
     #[inline]
     fn get_within(&self, wait: &mut Wait<'_>) -> Result<T> {
-        with_buffer(|buffer| match self.queue.get_into(buffer, wait)? {
+        with_buffer(|buffer| match self.polled.queue.get_into(buffer, wait)? {
             Received::Inline => codec::decode(buffer),
             Received::Block(message) => decode_message(&message),
         })
@@ -358,7 +390,7 @@ impl<'a, T: DeserializeOwned + 'static> IntoIterator for &'a Queue<T> {
 
 impl<T> Clone for Queue<T> {
     fn clone(&self) -> Self {
-        Self::of(self.queue.clone())
+        Self::of(self.polled.queue.clone())
     }
 }
 
@@ -375,7 +407,7 @@ impl<T> fmt::Debug for Queue<T> {
 /// Only inside an argument, a result or a message of the same family.
 impl<T> Serialize for Queue<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        handle::serialize(handles::note(self.queue.object()), serializer)
+        handle::serialize(handles::note(self.polled.queue.object()), serializer)
     }
 }
 

@@ -56,6 +56,10 @@ impl<T> SimpleQueue<T> {
     pub fn close(&self) -> Result<()> {
         self.queue.close()
     }
+
+    pub(crate) const fn queue(&self) -> &Queue<T> {
+        &self.queue
+    }
 }
 
 impl<T: Serialize + 'static> SimpleQueue<T> {

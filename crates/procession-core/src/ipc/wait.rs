@@ -1,7 +1,8 @@
 //! `wait`: which of several things are ready, as `multiprocessing.connection.wait`.
 //!
-//! Connections, sentinels of processes and any other descriptors can be mixed. Nothing is read.
+//! Queues, connections, sentinels of processes and any other descriptors can be mixed. Nothing is read or taken.
 
+use super::queue::Readiness;
 use super::readiness;
 use crate::Result;
 use crate::shm::wait::Wait;
@@ -14,6 +15,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 pub enum Waitable<'a> {
     /// A descriptor: ready when it can be read, has come to its end, or is broken.
     Descriptor(BorrowedFd<'a>),
+    /// A queue, by the descriptor that it has in this process: ready when a get would not wait.
+    Queue(&'a Readiness),
 }
 
 impl<'a, T: AsFd> From<&'a T> for Waitable<'a> {
@@ -30,16 +33,34 @@ impl<'a, T: AsFd> From<&'a T> for Waitable<'a> {
 pub fn wait(items: &[Waitable<'_>], wait: &mut Wait<'_>) -> Result<Vec<usize>> {
     let mut entries: Vec<PollEntry<'_>> = items
         .iter()
-        .map(|Waitable::Descriptor(fd)| PollEntry::new(*fd, Interest::READ))
+        .map(|item| match item {
+            Waitable::Descriptor(fd) => PollEntry::new(*fd, Interest::READ),
+            Waitable::Queue(readiness) => PollEntry::new(readiness.as_fd(), Interest::READ),
+        })
         .collect();
 
-    readiness::sleep(&mut entries, wait)?;
-    Ok(entries
-        .iter()
-        .enumerate()
-        .filter(|(_, entry)| !entry.ready.is_empty())
-        .map(|(index, _)| index)
-        .collect())
+    loop {
+        let in_time = readiness::sleep(&mut entries, wait)?;
+        let ready: Vec<usize> = std::iter::zip(items, &entries)
+            .enumerate()
+            .filter(|(_, (item, entry))| !entry.ready.is_empty() && item.is_ready_now())
+            .map(|(index, _)| index)
+            .collect();
+
+        if !ready.is_empty() || !in_time {
+            return Ok(ready);
+        }
+    }
+}
+
+impl Waitable<'_> {
+    /// Is it, once its descriptor was? Another process may have emptied a queue since.
+    fn is_ready_now(&self) -> bool {
+        match self {
+            Self::Descriptor(_) => true,
+            Self::Queue(readiness) => readiness.is_ready(),
+        }
+    }
 }
 
 #[cfg(test)]

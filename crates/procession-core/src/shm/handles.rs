@@ -259,6 +259,34 @@ pub fn is_collecting() -> bool {
     COLLECTING.with_borrow(|stack| !stack.is_empty())
 }
 
+/// While it lives, the calling thread's serialisers and deserialisers have no message, whatever was begun before: for what
+/// leaves the family, over a connection for instance.
+#[derive(Debug)]
+#[must_use]
+pub struct Outside {
+    collecting: Vec<Collected>,
+    reading: Vec<Table>,
+    not_send: PhantomData<*const ()>,
+}
+
+impl Outside {
+    /// Sets this thread's contexts aside.
+    pub fn begin() -> Self {
+        Self {
+            collecting: COLLECTING.take(),
+            reading: READING.take(),
+            not_send: PhantomData,
+        }
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        COLLECTING.set(std::mem::take(&mut self.collecting));
+        READING.set(std::mem::take(&mut self.reading));
+    }
+}
+
 /// While it lives, the calling thread's deserialisers may resolve the handles of one message.
 #[derive(Debug)]
 #[must_use]
