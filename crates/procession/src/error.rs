@@ -208,6 +208,12 @@ impl TaskError {
             Fault::WorkerLost { pid, status } => Self::WorkerLost { task, pid, status },
             Fault::TimedOut => Self::TimedOut { task, limit },
             Fault::Cancelled => Self::Cancelled { task },
+            Fault::NoRoom => Self::EncodeResult {
+                task,
+                message: "shared memory has no room for it: take results sooner, or raise the budget with \
+                          heap::set_budget"
+                    .to_owned(),
+            },
             Fault::Broken(reason) => Self::BrokenPool {
                 reason: reason.to_string(),
             },

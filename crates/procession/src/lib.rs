@@ -70,6 +70,7 @@ mod connection;
 mod elements;
 mod error;
 mod handle;
+pub mod heap;
 mod joinable;
 mod panics;
 mod pool;

@@ -1,7 +1,8 @@
 //! One engine thread: started, counted, waited for.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use procession_sync::{OwnerId, Waiter};
 use procession_sys::{futex, signal};
@@ -32,6 +33,7 @@ fn here() -> u32 {
 pub(crate) struct Thread {
     /// 0 while it runs.
     over: Arc<AtomicU32>,
+    handle: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Thread {
@@ -49,7 +51,7 @@ impl Thread {
         RUNNING.fetch_add(1, Ordering::AcqRel);
         // Blocked before the thread exists, so that it never runs a handler.
         let _mask = signal::block_all_on_this_thread();
-        std::thread::Builder::new()
+        let handle = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
                 let _done = done;
@@ -58,7 +60,10 @@ impl Thread {
             .map_err(|error| {
                 Error::caused(ErrorKind::Os, format!("start the thread {name}"), error)
             })?;
-        Ok(Self { over })
+        Ok(Self {
+            over,
+            handle: Mutex::new(Some(handle)),
+        })
     }
 
     /// Waits until the thread has ended, for as long as `wait` allows; false
@@ -76,6 +81,17 @@ impl Thread {
                 }
                 Err(stop) => return Err(stop.into()),
             }
+        }
+        // It is on its way out. Once the system has it, it counts for nobody who wants to fork.
+        let handle = self
+            .handle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(handle) = handle
+            && handle.join().is_err()
+        {
+            tracing::error!("a thread of the engine has panicked");
         }
         Ok(true)
     }

@@ -10,7 +10,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-use procession_sync::{OwnerId, Stop, Waiter};
+use procession_sync::{Stop, Waiter};
 
 use crate::shm::message::View;
 
@@ -37,7 +37,7 @@ pub enum Phase {
 
 impl Phase {
     fn from_bits(bits: u32) -> Self {
-        match bits & !WAITED_FOR {
+        match bits & PHASE {
             0 => Self::Pending,
             1 => Self::Running,
             2 => Self::Stopped,
@@ -54,6 +54,9 @@ impl Phase {
     }
 }
 
+const PHASE: u32 = 7;
+/// Where the worker's place is, + 1.
+const PLACE_SHIFT: u32 = 3;
 /// Somebody sleeps on the phase.
 const WAITED_FOR: u32 = 1 << 31;
 
@@ -64,11 +67,12 @@ const WAITED_FOR: u32 = 1 << 31;
 pub(super) struct Cell {
     /// | value | meaning |
     /// |---|---|
-    /// | bits 0..31 | the [`Phase`] |
+    /// | bits 0..3 | the [`Phase`] |
+    /// | bits 3..31 | while it runs or is stopped: its worker's place in the pool, + 1 |
     /// | bit 31 | somebody sleeps on this word |
     phase: AtomicU32,
-    /// The process that runs it, as an owner's bits.
-    pub(super) worker: AtomicU32,
+    /// Not 0: results of this task could not be published, for want of shared memory.
+    pub(super) unpublished: AtomicU32,
     /// The position of what is to be called.
     pub(super) entry: AtomicU64,
     /// The most time that one item may take, in nanoseconds; 0 = any.
@@ -80,7 +84,8 @@ pub(super) struct Cell {
     pub(super) start: AtomicU32,
     /// The index of the item that runs, + 1; 0 = none has begun.
     pub(super) running: AtomicU32,
-    /// Items before this one have published results, or none to publish.
+    /// Items before this one have an outcome. What a worker that died was about to note here, its result blocks tell
+    /// (see `results::end`).
     pub(super) published: AtomicU32,
     /// Whether completion is announced to the pool, not only to sleepers here.
     announced: AtomicU32,
@@ -102,15 +107,41 @@ impl Cell {
         Phase::from_bits(self.phase.load(Ordering::Acquire))
     }
 
+    /// The place in the pool of the worker that runs the task, or ran it when
+    /// it was stopped. A place has one worker at a time, and the next one
+    /// begins when what the last one left is settled.
+    pub(super) fn place(&self) -> Option<u32> {
+        let word = self.phase.load(Ordering::Acquire);
+        match Phase::from_bits(word) {
+            Phase::Running | Phase::Stopped => ((word & !WAITED_FOR) >> PLACE_SHIFT).checked_sub(1),
+            _ => None,
+        }
+    }
+
+    /// Has the worker at `place` run the task; false if it is not pending.
+    pub(super) fn begin(&self, place: u32, waiter: &impl Waiter) -> bool {
+        self.change(Phase::Pending, Phase::Running, Some(place), waiter)
+    }
+
     /// Moves from `from` to `to`, keeping the sleepers' bit unless the task is
     /// over; true if this caller moved it.
     pub(super) fn advance(&self, from: Phase, to: Phase, waiter: &impl Waiter) -> bool {
+        self.change(from, to, None, waiter)
+    }
+
+    fn change(&self, from: Phase, to: Phase, place: Option<u32>, waiter: &impl Waiter) -> bool {
         let mut word = self.phase.load(Ordering::Relaxed);
         loop {
             if Phase::from_bits(word) != from {
                 return false;
             }
-            let next = to as u32 | if to.is_final() { 0 } else { word & WAITED_FOR };
+            let place = match (to, place) {
+                (Phase::Running, Some(place)) => (place + 1) << PLACE_SHIFT,
+                (Phase::Stopped, _) => word & !WAITED_FOR & !PHASE,
+                _ => 0,
+            };
+            let sleepers = if to.is_final() { 0 } else { word & WAITED_FOR };
+            let next = to as u32 | place | sleepers;
             // SYNC: task finished -> whoever reads its results
             match self
                 .phase
@@ -164,10 +195,6 @@ impl Cell {
         // SYNC: announced, then phase looked at -> phase final, then announced?
         fence(Ordering::SeqCst);
         self.announced.load(Ordering::Relaxed) != 0
-    }
-
-    pub(super) fn worker(&self) -> Option<OwnerId> {
-        OwnerId::from_bits(self.worker.load(Ordering::Relaxed))
     }
 
     /// Stores a short result in the cell; false if it does not fit.

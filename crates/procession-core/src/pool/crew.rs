@@ -1,29 +1,33 @@
 //! The workers of a pool: starting them, and settling what a dead one left.
 //!
-//! Used by the supervisor alone, but for `kill_runner`, which `cancel` calls from the user's threads.
+//! Used by the supervisor alone, but for `kill_all`, which `terminate` calls from the user's threads, and what `submit` needs.
 
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use procession_sync::OwnerId;
 use procession_sys::process::ExitStatus;
 
 use super::cell::{Cell, Phase};
 use super::config::Config;
 use super::fault::Fault;
 use super::record::{INITIALIZER_FAILED, READY, Record};
+use super::results;
 use super::shared::Shared;
 use super::table::Table;
 use super::task::Task;
 use crate::error::Result;
 use crate::process::template::Template;
 use crate::process::{Child, Launch, Role};
-use crate::shm::{BlockId, Message, Wait};
+use crate::shm::{BlockId, Message, Wait, identity};
 
 /// After so many workers in a row that never became ready, the pool is broken.
 const MOST_FALSE_STARTS: u32 = 3;
+
+/// After so many refusals to start a worker, a pool without workers is broken: the last retry comes after a second.
+const MOST_REFUSALS: u32 = 6;
+const FIRST_RETRY: Duration = Duration::from_millis(8);
 
 /// A pool's workers and what they share.
 #[derive(Debug)]
@@ -35,6 +39,8 @@ pub(super) struct Crew {
     workers: Mutex<Vec<Option<Child>>>,
     pub(super) counters: Counters,
     false_starts: Mutex<u32>,
+    /// How often in a row a worker could not be started at all.
+    refusals: AtomicU32,
     started: AtomicU64,
     shortest_timeout: AtomicU64,
 }
@@ -66,6 +72,7 @@ impl Crew {
             template,
             counters: Counters::default(),
             false_starts: Mutex::new(0),
+            refusals: AtomicU32::new(0),
             started: AtomicU64::new(0),
             shortest_timeout: AtomicU64::new(u64::MAX),
         })
@@ -83,12 +90,41 @@ impl Crew {
         Ok(())
     }
 
+    /// Starts a worker in each empty place, for the supervisor: where the
+    /// system refuses, it is tried again a little later, since descriptors,
+    /// memory and processes come and go. A pool that has no worker at all for
+    /// too long is broken, and why.
+    pub(super) fn refill(&self) -> Option<Arc<str>> {
+        let Err(error) = self.fill() else {
+            self.refusals.store(0, Ordering::Relaxed);
+            return None;
+        };
+        let refusals = self.refusals.fetch_add(1, Ordering::Relaxed) + 1;
+        tracing::warn!(%error, refusals, "a pool worker could not be started");
+        let broken = refusals >= MOST_REFUSALS && self.alive().is_empty();
+        broken.then(|| format!("a worker could not be started: {error}").into())
+    }
+
+    /// When workers are to be started that could not be.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        let refusals = self.refusals.load(Ordering::Relaxed);
+        (refusals > 0).then(|| FIRST_RETRY * (1 << refusals.min(MOST_REFUSALS)))
+    }
+
+    /// Whether no task is queued or with a worker.
+    pub(super) fn is_idle(&self) -> bool {
+        self.shared.queue.is_empty()
+            && (0..self.config.processes)
+                .all(|index| self.shared.record(index).current.load(Ordering::SeqCst) == 0)
+    }
+
     fn start(&self, index: u32) -> Result<Child> {
         self.shared.record(index).reset();
         let mut handles = self.config.handles.try_clone()?;
         let payload = self.shared.worker_payload(
             index,
             self.config.max_tasks_per_child,
+            identity::me()?,
             &self.config.prefix,
             &self.config.payload,
             &mut handles,
@@ -124,8 +160,8 @@ impl Crew {
         self.started.load(Ordering::Relaxed)
     }
 
-    /// Takes a worker that has ended out of its place, and settles the task
-    /// that it held. `expected`: the pool asked its workers to end.
+    /// Takes a worker that has ended out of its place; what it held was
+    /// [settled](Self::settle). `expected`: the pool asked its workers to end.
     pub(super) fn bury(
         &self,
         index: u32,
@@ -134,7 +170,6 @@ impl Crew {
         expected: bool,
     ) -> Burial {
         let record = self.shared.record(index);
-        self.settle(record, worker, status);
         let ready = record.state.load(Ordering::Acquire);
         self.workers()[index as usize] = None;
         let clean = status == ExitStatus::Exited(0);
@@ -143,6 +178,7 @@ impl Crew {
         }
         tracing::debug!(pid = worker.pid(), ?status, "a pool worker has ended");
 
+        let text = Self::initializer_error(record);
         let mut false_starts = self
             .false_starts
             .lock()
@@ -155,13 +191,17 @@ impl Crew {
         if *false_starts < MOST_FALSE_STARTS || expected {
             return Burial::Replace;
         }
-        Burial::Broken(Self::why_not_ready(record, ready, status))
+        Burial::Broken(Self::why_not_ready(text, ready, status))
     }
 
-    fn why_not_ready(record: &Record, state: u32, status: ExitStatus) -> Arc<str> {
-        let text = BlockId::from_bits(record.error.swap(0, Ordering::Relaxed))
-            .and_then(Message::claim)
-            .map(|message| String::from_utf8_lossy(message.payload()).into_owned());
+    /// What a dead worker has left about its initializer; freed.
+    fn initializer_error(record: &Record) -> Option<String> {
+        BlockId::from_bits(record.error.swap(0, Ordering::Relaxed))
+            .and_then(Message::adopt)
+            .map(|message| String::from_utf8_lossy(message.payload()).into_owned())
+    }
+
+    fn why_not_ready(text: Option<String>, state: u32, status: ExitStatus) -> Arc<str> {
         match text {
             Some(text) if state == INITIALIZER_FAILED => {
                 format!("the pool's initializer failed {MOST_FALSE_STARTS} times in a row: {text}")
@@ -176,7 +216,8 @@ impl Crew {
 
     /// Decides what becomes of the task that a dead worker noted; the cases
     /// are those of the README.
-    fn settle(&self, record: &Record, worker: &Child, status: ExitStatus) {
+    pub(super) fn settle(&self, index: u32, worker: &Child, status: ExitStatus) {
+        let record = self.shared.record(index);
         let current = BlockId::from_bits(record.current.swap(0, Ordering::Acquire));
         let Some(task) = current.and_then(|id| self.table.get(id)) else {
             return;
@@ -193,22 +234,27 @@ impl Crew {
             pid: worker.pid(),
             status,
         };
-        match task.cell().phase() {
+        let cell = task.cell();
+        match cell.phase() {
+            // It may have been taken by another worker since, or even twice: only one of them will begin it.
             Phase::Pending => self.put_again(&task),
-            Phase::Running if task.cell().worker() == Some(worker.owner()) => {
-                self.settle_interrupted(&task, Phase::Running, &lost, &lost);
-            }
-            Phase::Stopped => {
-                let reason = task.take_stop().unwrap_or_else(|| lost.clone());
-                self.settle_interrupted(&task, Phase::Stopped, &reason, &lost);
+            Phase::Running | Phase::Stopped if cell.place() == Some(index) => {
+                // From here on nobody else decides about it.
+                let reason = if cell.advance(Phase::Running, Phase::Stopped, &Wait::never()) {
+                    lost.clone()
+                } else {
+                    task.take_stop().unwrap_or_else(|| lost.clone())
+                };
+                self.settle_stopped(&task, &reason, &lost);
             }
             _ => {}
         }
     }
 
-    /// A task that was running: `reason` is the running item's fault, `lost`
-    /// that of items which had finished but not been published.
-    fn settle_interrupted(&self, task: &Arc<Task>, from: Phase, reason: &Fault, lost: &Fault) {
+    /// A task whose worker is dead: `reason` is the running item's fault,
+    /// `lost` that of items which had finished but not been published.
+    fn settle_stopped(&self, task: &Arc<Task>, reason: &Fault, lost: &Fault) {
+        let from = Phase::Stopped;
         let cell = task.cell();
         let wait = Wait::never();
         if matches!(
@@ -226,7 +272,8 @@ impl Crew {
         let published = cell
             .published
             .load(Ordering::Acquire)
-            .max(cell.start.load(Ordering::Relaxed));
+            .max(cell.start.load(Ordering::Relaxed))
+            .max(results::end(cell));
         let next = match running {
             Some(running) if running >= published => {
                 for index in published..running {
@@ -245,6 +292,7 @@ impl Crew {
         if next < task.items() {
             cell.start.store(next, Ordering::Relaxed);
             cell.published.store(next, Ordering::Relaxed);
+            cell.running.store(0, Ordering::Relaxed);
             if cell.advance(from, Phase::Pending, &wait) {
                 self.put_again(task);
             }
@@ -296,22 +344,10 @@ impl Crew {
         Some(self.shortest_timeout.load(Ordering::Relaxed)).filter(|nanos| *nanos != u64::MAX)
     }
 
-    /// Kills the worker that runs `task`, if one does.
-    pub(super) fn kill_runner(&self, task: &Task) {
-        if let Some(runner) = task.cell().worker() {
-            self.kill(runner);
-        }
-    }
-
-    pub(super) fn kill(&self, owner: OwnerId) {
-        let worker = self
-            .alive()
-            .into_iter()
-            .find(|(_, child)| child.owner() == owner);
-        if let Some((_, child)) = worker
-            && let Err(error) = child.kill()
-        {
-            tracing::error!(pid = child.pid(), %error, "a worker could not be killed");
+    /// Kills every worker.
+    pub(super) fn kill_all(&self) {
+        for (_, worker) in self.alive() {
+            kill(&worker);
         }
     }
 
@@ -328,6 +364,13 @@ impl Crew {
 
     fn workers(&self) -> MutexGuard<'_, Vec<Option<Child>>> {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Kills a worker, which is no error if it has ended.
+pub(super) fn kill(worker: &Child) {
+    if let Err(error) = worker.kill() {
+        tracing::error!(pid = worker.pid(), %error, "a worker could not be killed");
     }
 }
 

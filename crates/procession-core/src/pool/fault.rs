@@ -19,6 +19,8 @@ pub enum Fault {
     TimedOut,
     /// It was cancelled.
     Cancelled,
+    /// Its result could not be published: shared memory has no room for it.
+    NoRoom,
     /// The pool was terminated first.
     Terminated,
     /// The pool cannot work: its initializer keeps failing, or its workers

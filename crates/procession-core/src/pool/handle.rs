@@ -1,7 +1,7 @@
 //! The pool as the program holds it: submit, wait, close, join, terminate.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use procession_sync::OwnerId;
 
@@ -25,7 +25,7 @@ use crate::shm::{Wait, identity};
 #[derive(Debug)]
 pub struct Pool {
     control: Arc<Control>,
-    supervisor: Mutex<Option<engine::Thread>>,
+    supervisor: engine::Thread,
     creator: Option<OwnerId>,
 }
 
@@ -53,7 +53,7 @@ impl Pool {
         match supervisor {
             Ok(supervisor) => Ok(Self {
                 control,
-                supervisor: Mutex::new(Some(supervisor)),
+                supervisor,
                 creator: identity::cached(),
             }),
             Err(error) => {
@@ -104,8 +104,11 @@ impl Pool {
         if crew.table.wants_tidying() {
             self.control.alert();
         }
+        if timeout.is_some() {
+            self.control.watch_deadlines();
+        }
         // A pool that ended meanwhile has not seen the task.
-        if let Some(fault) = self.control.verdict() {
+        if let Some(fault) = self.control.missed() {
             crew.fail(&task, &fault);
         }
         Ok(task)
@@ -132,7 +135,7 @@ impl Pool {
                 Phase::Running => {
                     task.note_stop(Fault::Cancelled);
                     if cell.advance(Phase::Running, Phase::Stopped, &wait) {
-                        self.control.crew.kill_runner(task);
+                        self.control.alert();
                         return true;
                     }
                 }
@@ -193,17 +196,18 @@ impl Pool {
                 "join a pool that is still open: call close() or terminate() first",
             ));
         }
-        let mut supervisor = self
-            .supervisor
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(thread) = supervisor.as_ref() {
-            if !thread.wait(wait)? {
-                return Ok(false);
+        if self.control.mode() == Mode::Closed {
+            // The supervisor sleeps on descriptors: it is told when the last task is over.
+            for task in self.control.crew.table.unfinished() {
+                match task.wait(wait) {
+                    Ok(()) => {}
+                    Err(error) if error.is_timeout() => return Ok(false),
+                    Err(error) => return Err(error),
+                }
             }
-            *supervisor = None;
+            self.control.alert();
         }
-        Ok(true)
+        self.supervisor.wait(wait)
     }
 
     /// Kills the workers; tasks that are not over fail, and everyone who
@@ -211,6 +215,8 @@ impl Pool {
     pub fn terminate(&self) {
         if self.is_ours() {
             self.control.advance(Mode::Terminated);
+            // The supervisor does so too, but it may be waiting for one of them.
+            self.control.crew.kill_all();
         }
     }
 

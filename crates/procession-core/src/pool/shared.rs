@@ -4,6 +4,8 @@
 
 use std::sync::atomic::Ordering;
 
+use procession_sync::OwnerId;
+
 use super::record::{PoolState, Record};
 use crate::bytes::{Reader, Writer};
 use crate::error::Result;
@@ -28,6 +30,8 @@ pub(super) struct Shared {
 pub(super) struct WorkerOrder {
     pub(super) index: u32,
     pub(super) max_tasks: u64,
+    /// The program, whose the results become.
+    pub(super) program: OwnerId,
     queue: u32,
     state: u32,
 }
@@ -78,6 +82,7 @@ impl Shared {
         &self,
         index: u32,
         max_tasks: u64,
+        program: OwnerId,
         prefix: &[u8],
         face: &[u8],
         handles: &mut Collected,
@@ -85,6 +90,7 @@ impl Shared {
         let order = Writer::default()
             .u32(index)
             .u64(max_tasks)
+            .u32(program.to_bits())
             .u32(handles.add_object(self.queue.object()))
             .u32(handles.add_object(&self.state))
             .finish();
@@ -102,6 +108,7 @@ impl WorkerOrder {
         let decoded = Self {
             index: order.u32()?,
             max_tasks: order.u64()?,
+            program: OwnerId::from_bits(order.u32()?)?,
             queue: order.u32()?,
             state: order.u32()?,
         };

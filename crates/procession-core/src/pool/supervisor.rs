@@ -5,17 +5,19 @@
 //! engine's gate, so the program can fork. A fork does not have the thread: the pool there is only a name (see [`super::Pool`]).
 
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use procession_sys::eventfd::EventFd;
 use procession_sys::poll::{Interest, PollEntry, poll};
+use procession_sys::process::ExitStatus;
 use procession_sys::time::monotonic_nanos;
 
 use super::cell::Phase;
-use super::crew::{Burial, Crew, sentinel};
+use super::crew::{Burial, Crew, kill, sentinel};
 use super::fault::Fault;
+use super::task::Task;
 use crate::engine::{self, gate};
 use crate::error::Result;
 use crate::process::Child;
@@ -43,6 +45,10 @@ pub(super) struct Control {
     pub(super) crew: Crew,
     mode: AtomicU32,
     broken: Mutex<Option<Arc<str>>>,
+    /// The supervisor sleeps without a deadline although tasks may have timeouts: none is queued or runs.
+    dozing: AtomicBool,
+    /// The supervisor has looked at the tasks for the last time.
+    over: AtomicBool,
     wake: EventFd,
 }
 
@@ -52,6 +58,8 @@ impl Control {
             crew,
             mode: AtomicU32::new(Mode::Open as u32),
             broken: Mutex::default(),
+            dozing: AtomicBool::new(false),
+            over: AtomicBool::new(false),
             wake: EventFd::new()?,
         })
     }
@@ -78,6 +86,20 @@ impl Control {
         if let Err(error) = self.wake.signal() {
             tracing::error!(%error, "the pool's supervisor could not be woken");
         }
+    }
+
+    /// A task with a timeout was put into the queue.
+    pub(super) fn watch_deadlines(&self) {
+        // SYNC: task put, then dozing? -> dozing, then tasks?
+        if self.dozing.swap(false, Ordering::SeqCst) {
+            self.alert();
+        }
+    }
+
+    /// Why a task that was just put will not be looked at by anybody, if so.
+    pub(super) fn missed(&self) -> Option<Fault> {
+        // SYNC: task put, then over? -> over, then tasks?
+        self.over.load(Ordering::SeqCst).then(|| self.verdict())?
     }
 
     /// Why tasks cannot be run any more, if they cannot.
@@ -139,13 +161,16 @@ fn run(control: &Control) {
             tracing::error!(%error, "the pool's supervisor cannot take its wake-ups");
         }
         bury_the_dead(control, &workers);
-        enforce_deadlines(control, &workers);
+        stop_tasks(control, &workers);
         match control.mode() {
             Mode::Open | Mode::Closed => maintain(control),
             Mode::Drained => {}
-            Mode::Terminated | Mode::Broken => end_all(control),
+            // Their tasks are settled when they are dead: until then they may write into them.
+            Mode::Terminated | Mode::Broken => control.crew.kill_all(),
         }
     }
+    // SYNC: task put, then over? -> over, then tasks?
+    control.over.store(true, Ordering::SeqCst);
     settle_leftovers(control);
     drop(inside);
 }
@@ -156,15 +181,24 @@ fn next_look(control: &Control, workers: &[(u32, Child)]) -> Option<Duration> {
         Mode::Closed => Some(Duration::from_millis(50)),
         _ => None,
     };
+    let crew = &control.crew;
+    soonest = soonest.into_iter().chain(crew.retry_after()).min();
+    let Some(timeout) = crew.shortest_timeout() else {
+        return soonest;
+    };
+    // SYNC: task put, then dozing? -> dozing, then tasks?
+    control.dozing.store(true, Ordering::SeqCst);
+    if crew.is_idle() {
+        return soonest;
+    }
+    control.dozing.store(false, Ordering::SeqCst);
     let now = monotonic_nanos();
     let mut shorten = |nanos: u64| {
         let candidate = Duration::from_nanos(nanos);
         soonest = Some(soonest.map_or(candidate, |soonest| soonest.min(candidate)));
     };
-    if let Some(timeout) = control.crew.shortest_timeout() {
-        // A task that begins while the supervisor sleeps cannot be due before this.
-        shorten(timeout);
-    }
+    // A task that begins while the supervisor sleeps cannot be due before this.
+    shorten(timeout);
     for (index, _) in workers {
         if let Some((_, due)) = deadline(control, *index) {
             shorten(due.saturating_sub(now));
@@ -173,60 +207,76 @@ fn next_look(control: &Control, workers: &[(u32, Child)]) -> Option<Duration> {
     soonest
 }
 
-/// The running task of a worker and when it must be over.
-fn deadline(control: &Control, index: u32) -> Option<(Arc<super::task::Task>, u64)> {
+/// The task of a worker, and when its running item began; 0 = none has.
+fn running(control: &Control, index: u32) -> Option<(Arc<Task>, u64)> {
     let record = control.crew.shared.record(index);
-    let started = record.started.load(Ordering::Relaxed);
-    let task = BlockId::from_bits(record.current.load(Ordering::Acquire))?;
-    let task = control.crew.table.get(task)?;
-    let timeout = task.cell().timeout.load(Ordering::Relaxed);
-    if timeout == 0 || started == 0 || task.cell().phase() != Phase::Running {
+    let current = record.current.load(Ordering::Acquire);
+    let started = record.started.load(Ordering::Acquire);
+    // What lies between is of this task: a worker clears the time before it notes the next task.
+    if record.current.load(Ordering::Relaxed) != current {
         return None;
     }
-    Some((task, started.saturating_add(timeout)))
+    let task = control.crew.table.get(BlockId::from_bits(current)?)?;
+    (task.cell().place() == Some(index)).then_some((task, started))
 }
 
-fn enforce_deadlines(control: &Control, workers: &[(u32, Child)]) {
-    if control.crew.shortest_timeout().is_none() {
-        return;
-    }
+/// The running task of a worker and when it must be over.
+fn deadline(control: &Control, index: u32) -> Option<(Arc<Task>, u64)> {
+    let (task, started) = running(control, index)?;
+    let timeout = task.cell().timeout.load(Ordering::Relaxed);
+    let limited = timeout != 0 && started != 0 && task.cell().phase() == Phase::Running;
+    limited.then(|| (task, started.saturating_add(timeout)))
+}
+
+/// Kills the workers whose tasks take too long or were cancelled. Only here, where workers are buried and replaced too: so a kill
+/// never meets the next worker in the same place.
+fn stop_tasks(control: &Control, workers: &[(u32, Child)]) {
     let now = monotonic_nanos();
+    let timed = control.crew.shortest_timeout().is_some();
     for (index, worker) in workers {
-        let Some((task, due)) = deadline(control, *index) else {
-            continue;
+        let due = if timed {
+            deadline(control, *index)
+        } else {
+            None
         };
-        if due > now || task.cell().worker() != Some(worker.owner()) {
-            continue;
-        }
-        task.note_stop(Fault::TimedOut);
-        if task
-            .cell()
-            .advance(Phase::Running, Phase::Stopped, &Wait::never())
+        if let Some((task, due)) = due
+            && due <= now
         {
-            tracing::warn!(
-                pid = worker.pid(),
-                task = task.name(),
-                "a task took too long; its worker is replaced"
-            );
-            control.crew.kill(worker.owner());
+            task.note_stop(Fault::TimedOut);
+            if task
+                .cell()
+                .advance(Phase::Running, Phase::Stopped, &Wait::never())
+            {
+                tracing::warn!(
+                    pid = worker.pid(),
+                    task = task.name(),
+                    "a task took too long; its worker is replaced"
+                );
+            }
+        }
+        if running(control, *index).is_some_and(|(task, _)| task.cell().phase() == Phase::Stopped) {
+            kill(worker);
         }
     }
 }
 
 fn bury_the_dead(control: &Control, workers: &[(u32, Child)]) {
     for (index, worker) in workers {
-        match worker.try_join() {
-            Ok(None) => {}
-            Ok(Some(status)) => {
-                let expected = control.mode() >= Mode::Drained;
-                if let Burial::Broken(reason) = control.crew.bury(*index, worker, status, expected)
-                {
-                    control.break_down(reason);
-                }
-            }
+        let status = match worker.try_join() {
+            Ok(None) => continue,
+            Ok(Some(status)) => status,
             Err(error) => {
-                control.break_down(format!("a worker's end could not be read: {error}").into());
+                tracing::error!(pid = worker.pid(), %error, "a worker's end could not be read");
+                kill(worker);
+                ExitStatus::Exited(255)
             }
+        };
+        let expected = control.mode() >= Mode::Drained;
+        if control.verdict().is_none() {
+            control.crew.settle(*index, worker, status);
+        }
+        if let Burial::Broken(reason) = control.crew.bury(*index, worker, status, expected) {
+            control.break_down(reason);
         }
     }
 }
@@ -241,9 +291,8 @@ fn maintain(control: &Control) {
     if control.crew.table.wants_tidying() {
         control.crew.tidy();
     }
-    if let Err(error) = control.crew.fill() {
-        control.break_down(format!("a worker could not be started: {error}").into());
-        end_all(control);
+    if let Some(reason) = control.crew.refill() {
+        control.break_down(reason);
     }
 }
 
@@ -255,17 +304,7 @@ fn close_queue(control: &Control) {
     }
 }
 
-/// Kills every worker and fails every task.
-fn end_all(control: &Control) {
-    for (_, worker) in control.crew.alive() {
-        if let Err(error) = worker.kill() {
-            tracing::error!(pid = worker.pid(), %error, "a worker could not be killed");
-        }
-    }
-    settle_leftovers(control);
-}
-
-/// After the workers are told to end, nobody else would finish what is left.
+/// After the workers have ended, nobody else would finish what is left.
 fn settle_leftovers(control: &Control) {
     if let Some(fault) = control.verdict() {
         for task in control.crew.table.unfinished() {

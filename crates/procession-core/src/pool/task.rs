@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use procession_sync::Waiter;
+use procession_sync::{OwnerId, Waiter};
 
 use super::cell::{Cell, INLINE, Phase};
 use super::fault::Fault;
 use super::results::{self, Results};
 use crate::error::Result;
 use crate::shm::handles::Collected;
-use crate::shm::{BlockId, Message};
+use crate::shm::{BlockId, Message, identity};
 
 /// What to submit: one call, or several of the same entry (a chunk).
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub struct TaskSpec<'a> {
 /// A submitted task.
 #[derive(Debug)]
 pub struct Task {
+    /// Who submitted it: a fork of that process has a copy that it must not touch.
+    creator: Option<OwnerId>,
     message: Message,
     name: &'static str,
     items: u32,
@@ -75,6 +77,7 @@ impl Task {
         cell.fill(0);
         items.copy_from_slice(spec.payload);
         let task = Self {
+            creator: identity::cached(),
             message,
             name: spec.name,
             items: spec.items,
@@ -147,6 +150,7 @@ impl Task {
     pub fn take_outcomes(&self, mut each: impl FnMut(u32, ItemOutcome<'_>, Option<&Message>)) {
         let cell = self.cell();
         let whole = match cell.phase() {
+            _ if !self.is_ours() => Some(Fault::Terminated),
             Phase::Cancelled => Some(Fault::Cancelled),
             Phase::Failed => self.verdicts().whole.clone(),
             _ => None,
@@ -160,8 +164,10 @@ impl Task {
         }
         let failures = std::mem::take(&mut self.verdicts().items);
         let mut failures = failures.into_iter().peekable();
+        let unpublished = cell.unpublished.load(Ordering::Relaxed) != 0;
+        let whole = whole.or_else(|| unpublished.then_some(Fault::NoRoom));
         let mut next = 0;
-        for results in Results::take(cell) {
+        for results in self.take_results() {
             for (index, bytes) in results.items() {
                 while next < index {
                     each(
@@ -183,6 +189,18 @@ impl Task {
             );
             next += 1;
         }
+    }
+
+    fn take_results(&self) -> Vec<Results> {
+        if self.is_ours() {
+            Results::take(self.cell())
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn is_ours(&self) -> bool {
+        self.creator == identity::cached()
     }
 
     pub(super) fn id(&self) -> BlockId {
@@ -221,6 +239,15 @@ impl Task {
 
     fn verdicts(&self) -> std::sync::MutexGuard<'_, Verdicts> {
         self.verdicts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Task {
+    /// Frees the results that nobody took.
+    fn drop(&mut self) {
+        if self.is_over() {
+            drop(self.take_results());
+        }
     }
 }
 

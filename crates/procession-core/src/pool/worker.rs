@@ -7,7 +7,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use procession_sync::Waiter;
+use procession_sync::OwnerId;
 use procession_sys::time::monotonic_nanos;
 
 use super::cell::{Cell, Phase};
@@ -71,9 +71,10 @@ impl Worker {
         let mut message = Message::create(&Collected::none(), text.len())?;
         message.payload_mut().copy_from_slice(text.as_bytes());
         let record = self.record();
-        record
-            .error
-            .store(message.into_queued().to_bits(), Ordering::Relaxed);
+        record.error.store(
+            message.give(self.order.program).to_bits(),
+            Ordering::Relaxed,
+        );
         // SYNC: initializer's error -> supervisor
         record.state.store(INITIALIZER_FAILED, Ordering::Release);
         Ok(())
@@ -92,6 +93,8 @@ impl Worker {
             executor,
             record,
             state: self.shared.state(),
+            place: self.order.index,
+            program: self.order.program,
             output: Vec::new(),
             handles: Collected::default(),
         };
@@ -112,7 +115,7 @@ impl Worker {
                 Err(error) => return Err(error),
             };
             if let Some(task) = BlockId::from_bits(task) {
-                runner.run(task)?;
+                runner.run(task);
             }
             // SYNC: task noted -> supervisor
             record.current.store(0, Ordering::Release);
@@ -131,23 +134,24 @@ struct Runner<'a> {
     executor: &'a mut dyn Executor,
     record: &'static Record,
     state: &'static PoolState,
+    place: u32,
+    program: OwnerId,
     output: Vec<u8>,
     handles: Collected,
 }
 
 impl Runner<'_> {
-    fn run(&mut self, task: BlockId) -> Result<()> {
+    fn run(&mut self, task: BlockId) {
         let wait = Wait::never();
         let Some(view) = View::of(task) else {
-            return Ok(());
+            return;
         };
         let cell = Cell::of(&view);
-        cell.worker.store(wait.owner().to_bits(), Ordering::Relaxed);
-        if !cell.advance(Phase::Pending, Phase::Running, &wait) {
-            return Ok(());
+        if !cell.begin(self.place, &wait) {
+            return;
         }
         crash_point!("pool.task.running");
-        self.run_items(cell, &view)?;
+        self.run_items(cell, &view);
         crash_point!("pool.task.published");
         self.record.started.store(0, Ordering::Relaxed);
         self.record.finished.store(
@@ -161,14 +165,13 @@ impl Runner<'_> {
         if cell.is_announced() {
             self.state.completed.notify_all(&wait);
         }
-        Ok(())
     }
 
-    fn run_items(&mut self, cell: &Cell, view: &View) -> Result<()> {
+    fn run_items(&mut self, cell: &Cell, view: &View) {
         let entry = cell.entry.load(Ordering::Relaxed);
         let count = cell.items.load(Ordering::Relaxed);
         let start = cell.start.load(Ordering::Relaxed);
-        let mut chain = Chain::of(cell);
+        let mut chain = Chain::of(cell, self.program);
         let mut first = start;
         let mut published_at = monotonic_nanos();
         self.output.clear();
@@ -178,7 +181,7 @@ impl Runner<'_> {
         {
             let now = monotonic_nanos();
             if u128::from(now - published_at) >= PUBLISH_EVERY.as_nanos() && index > first {
-                self.publish(cell, &mut chain, first, index)?;
+                self.publish(cell, &mut chain, first, index);
                 first = index;
                 published_at = now;
             }
@@ -191,9 +194,9 @@ impl Runner<'_> {
         }
         if count == 1 && self.handles.is_empty() && cell.store_inline(&self.output[ITEM_LENGTH..]) {
             self.output.clear();
-            return Ok(());
+            return;
         }
-        self.publish(cell, &mut chain, first, count)
+        self.publish(cell, &mut chain, first, count);
     }
 
     fn run_item(&mut self, entry: u64, item: &[u8], view: &View) {
@@ -213,15 +216,18 @@ impl Runner<'_> {
         }
     }
 
-    fn publish(&mut self, cell: &Cell, chain: &mut Chain, first: u32, end: u32) -> Result<()> {
-        if end > first {
-            let handles = std::mem::take(&mut self.handles);
-            chain.publish(cell, first, end - first, &self.output, &handles)?;
+    fn publish(&mut self, cell: &Cell, chain: &mut Chain, first: u32, end: u32) {
+        let handles = std::mem::take(&mut self.handles);
+        if end > first
+            && let Err(error) = chain.publish(cell, first, end - first, &self.output, &handles)
+        {
+            // The worker is sound, and the program has to be told in a way that needs no memory.
+            tracing::warn!(%error, "results of a task could not be published");
+            cell.unpublished.store(1, Ordering::Relaxed);
         }
         self.output.clear();
         // SYNC: results published -> supervisor
         cell.published.store(end, Ordering::Release);
-        Ok(())
     }
 }
 

@@ -60,7 +60,9 @@ impl Launch {
     /// than one thread.
     pub fn start(self) -> Result<Child> {
         bootstrap::require_init()?;
-        registry::reap();
+        if self.role == Role::Process {
+            registry::reap();
+        }
         let method = self.method;
         let prepared = self.prepare()?;
         match method {

@@ -6,7 +6,7 @@
 //! launch; the answer carries the child's pidfd. The template is the children's parent for the kernel: it reaps them and writes their status into
 //! their slots. It ends with its program: its order socket closes, and it is tied to the program's life pipe as every helper is.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::shm::fork::IntoSlot;
 use crate::shm::handles::Collected;
 use crate::shm::{BlockId, Wait};
 
-/// Request: the launch message's block, the child's slot.
+/// Request: the launch message's block (0: end the child instead), the child's slot.
 const REQUEST: usize = 8 + 4;
 /// Answer: an error code (0 = none), the pid.
 const ANSWER: usize = 4 + 4;
@@ -109,15 +109,21 @@ fn template_launch(method: StartMethod) -> Launch {
 }
 
 fn ask(orders: &OwnedFd, prepared: &Prepared) -> Result<ChildProcess> {
-    let mut request = [0; REQUEST];
-    request[..8].copy_from_slice(&prepared.message.to_bits().to_le_bytes());
-    request[8..].copy_from_slice(&prepared.owner.to_bits().to_le_bytes());
     let descriptors: Vec<_> = prepared.descriptors.iter().map(AsFd::as_fd).collect();
-    retrying(|| socket::send_with_descriptors(orders.as_fd(), &request, &descriptors))?;
-
-    let mut answer = [0; ANSWER];
-    let (length, mut received) =
-        retrying(|| socket::receive_with_descriptors(orders.as_fd(), &mut answer))?;
+    let message = prepared.message.to_bits();
+    let answered = exchange(orders, message, prepared.owner, &descriptors);
+    let (length, answer, mut received) = match answered {
+        Err(error)
+            if error
+                .os()
+                .is_some_and(procession_sys::Error::is_too_many_files) =>
+        {
+            // The child may have been forked, and only its pidfd could not be received: it must not live on unknown.
+            exchange(orders, 0, prepared.owner, &[])?;
+            return Err(error);
+        }
+        answered => answered?,
+    };
     if length < ANSWER {
         return Err(lost());
     }
@@ -127,6 +133,24 @@ fn ask(orders: &OwnedFd, prepared: &Prepared) -> Result<ChildProcess> {
     }
     let pidfd = received.pop().ok_or_else(lost)?;
     Ok(ChildProcess::from_pidfd(word(&answer, 4), pidfd))
+}
+
+/// Sends a request and receives its answer.
+fn exchange(
+    orders: &OwnedFd,
+    message: u64,
+    owner: OwnerId,
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<(usize, [u8; ANSWER], Vec<OwnedFd>)> {
+    let mut request = [0; REQUEST];
+    request[..8].copy_from_slice(&message.to_le_bytes());
+    request[8..].copy_from_slice(&owner.to_bits().to_le_bytes());
+    retrying(|| socket::send_with_descriptors(orders.as_fd(), &request, descriptors))?;
+
+    let mut answer = [0; ANSWER];
+    let (length, received) =
+        retrying(|| socket::receive_with_descriptors(orders.as_fd(), &mut answer))?;
+    Ok((length, answer, received))
 }
 
 /// The template's whole life, after it has joined the family.
@@ -200,15 +224,27 @@ fn answer(
     children: &mut Vec<(OwnerId, ChildProcess)>,
 ) -> Result<Option<Newborn>> {
     let mut request = [0; REQUEST];
-    let (length, descriptors) =
-        retrying(|| socket::receive_with_descriptors(orders.as_fd(), &mut request))?;
+    let received = retrying(|| socket::receive_with_descriptors(orders.as_fd(), &mut request));
+    let (length, descriptors) = match received {
+        Err(error) => {
+            let too_many = error.os().filter(|error| error.is_too_many_files());
+            let code = too_many.map(procession_sys::Error::code);
+            reply(orders, code.ok_or(error)?, 0, None)?;
+            return Ok(None);
+        }
+        Ok(received) => received,
+    };
     if length < REQUEST {
         return Err(lost());
     }
     let message =
         BlockId::from_bits(u64::from(word(&request, 0)) | u64::from(word(&request, 4)) << 32);
-    let message = message.ok_or_else(lost)?;
     let owner = OwnerId::from_bits(word(&request, 8)).ok_or_else(lost)?;
+    let Some(message) = message else {
+        end(owner, children);
+        reply(orders, 0, 0, None)?;
+        return Ok(None);
+    };
 
     let into_slot = IntoSlot::new(owner);
     #[expect(unsafe_code, reason = "fork is unsafe by nature")]
@@ -230,6 +266,24 @@ fn answer(
             Ok(None)
         }
     }
+}
+
+/// Ends a child whose parent could not be told about it.
+fn end(owner: OwnerId, children: &mut Vec<(OwnerId, ChildProcess)>) {
+    children.retain(|(other, child)| {
+        if *other != owner {
+            return true;
+        }
+        if let Err(error) = child.kill(Signal::KILL) {
+            tracing::warn!(pid = child.pid(), %error, "a child could not be ended");
+        }
+        while let Err(error) = child.wait(None) {
+            if !error.is_interrupted() {
+                break;
+            }
+        }
+        false
+    });
 }
 
 fn reply(orders: &OwnedFd, code: i32, pid: u32, child: Option<&ChildProcess>) -> Result<()> {

@@ -341,6 +341,11 @@ impl Found {
     pub(crate) fn is_queued(&self) -> bool {
         self.word.is(State::Queued)
     }
+
+    /// Is it `owner`'s alone?
+    pub(crate) fn is_private_to(&self, owner: OwnerId) -> bool {
+        self.word.is_of(State::Private, owner)
+    }
 }
 
 /// Looks a block up: `None` if there is none of this name, because it was freed or never existed.

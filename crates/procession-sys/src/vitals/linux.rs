@@ -42,6 +42,11 @@ pub fn start_time_of_this_process() -> u64 {
     read(format_args!("/proc/self/stat\0")).map_or(0, |stat| stat.start_time)
 }
 
+/// Is a thread of this process there and not on its way out?
+pub(crate) fn thread_runs(thread: u32) -> bool {
+    read(format_args!("/proc/self/task/{thread}/stat\0")).is_some_and(|stat| !stat.ended)
+}
+
 /// The first thread has ended: is any of the others still going?
 fn any_thread_runs(pid: u32) -> bool {
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {

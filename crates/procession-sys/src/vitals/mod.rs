@@ -19,4 +19,7 @@ pub enum Vitals {
 mod linux;
 
 #[cfg(target_os = "linux")]
+pub(crate) use linux::thread_runs;
+
+#[cfg(target_os = "linux")]
 pub use linux::{of, start_time_of_this_process};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use procession_core::pool::Task;
@@ -30,6 +30,8 @@ pub struct AsyncResult<T> {
     /// Where the callbacks' thread leaves the result, if there are callbacks.
     delivery: Option<Arc<Delivery<T>>>,
     taken: bool,
+    /// Who is to be woken, once somebody has asked.
+    waker: Option<Arc<Mutex<Waker>>>,
 }
 
 /// A result that callbacks have seen first.
@@ -106,6 +108,7 @@ impl<T> AsyncResult<T> {
             limit,
             delivery: None,
             taken: false,
+            waker: None,
         }
     }
 
@@ -122,6 +125,7 @@ impl<T> AsyncResult<T> {
             limit,
             delivery: None,
             taken: false,
+            waker: None,
         }
     }
 
@@ -263,20 +267,31 @@ impl<T> Future for AsyncResult<T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if !self.ready() {
-            for task in self.tasks() {
-                task.announce();
-            }
-            // The watcher looks again once it has the waker, so nothing that finishes meanwhile is missed.
-            let watched = self
-                .shared
-                .watch(self.tasks().to_vec(), Action::Wake(context.waker().clone()));
-            return match watched {
-                Ok(()) => Poll::Pending,
-                Err(error) => Poll::Ready(Err(error)),
+        if self.ready() {
+            return Poll::Ready(self.take());
+        }
+        if let Some(waker) = &self.waker {
+            waker
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone_from(context.waker());
+            // The watcher may have woken the one before.
+            return if self.ready() {
+                Poll::Ready(self.take())
+            } else {
+                Poll::Pending
             };
         }
-        Poll::Ready(self.take())
+        let waker = Arc::new(Mutex::new(context.waker().clone()));
+        self.waker = Some(waker.clone());
+        // The watcher looks again once it has the waker, so nothing that finishes meanwhile is missed.
+        match self
+            .shared
+            .watch(self.tasks().to_vec(), Action::Wake(waker))
+        {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
     }
 }
 

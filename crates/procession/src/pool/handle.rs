@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use procession_core::pool::Statistics;
 use procession_core::shm::Wait;
@@ -15,7 +15,7 @@ use super::call::Call;
 use super::imap::{IMap, IMapUnordered};
 use super::options::Options;
 use super::shared::{Shared, decode_all, decode_every};
-use crate::error::{ErrorKind, Result, TaskError};
+use crate::error::{Result, TaskError};
 use crate::target::Target;
 
 /// A pool of worker processes that run calls.
@@ -102,7 +102,7 @@ impl Pool {
     ///
     /// ```
     /// # procession::init();
-    /// use std::time::Duration;
+    /// use std::time::{Duration, Instant};
     ///
     /// let pool = procession::Pool::builder().processes(1).build()?;
     /// let stuck = || -> u8 { loop { std::thread::yield_now() } };
@@ -281,13 +281,14 @@ impl Pool {
         self.shared.pool.close();
     }
 
-    /// Waits until all workers have ended; the pool was closed or terminated
-    /// before.
+    /// Waits until all workers have ended and callbacks have been called; the
+    /// pool was closed or terminated before.
     ///
     /// # Errors
     /// [`ErrorKind::WrongState`] if the pool is still open.
     pub fn join(&self) -> Result<()> {
         self.shared.pool.join(&mut Wait::forever())?;
+        self.shared.watcher.settle(None);
         Ok(())
     }
 
@@ -297,10 +298,12 @@ impl Pool {
     /// # Errors
     /// As [`join`](Self::join).
     pub fn join_timeout(&self, timeout: Duration) -> Result<bool> {
-        Ok(self
+        let deadline = Instant::now().checked_add(timeout);
+        let joined = self
             .shared
             .pool
-            .join(&mut Wait::for_duration(Some(timeout)))?)
+            .join(&mut Wait::for_duration(Some(timeout)))?;
+        Ok(joined && self.shared.watcher.settle(deadline))
     }
 
     /// Kills the workers. Calls that are not done fail with
@@ -372,8 +375,8 @@ impl Drop for Pool {
     fn drop(&mut self) {
         // Results may outlive the pool; what they wait for fails now.
         self.shared.pool.terminate();
-        if let Err(error) = self.join()
-            && error.kind() != ErrorKind::WrongState
+        if let Err(error) = self.shared.pool.join(&mut Wait::forever())
+            && error.kind() != procession_core::ErrorKind::WrongState
         {
             tracing::error!(%error, "a pool could not be joined");
         }

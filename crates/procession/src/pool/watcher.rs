@@ -3,9 +3,10 @@
 //! It sleeps until a watched task is over. The thread ends when
 //! its pool is dropped and nothing is watched any more.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
-use std::time::Duration;
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
 
 use procession_core::pool::{Pool, Task};
 use procession_core::shm::Wait;
@@ -15,8 +16,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// What to do when tasks are over.
 pub(super) enum Action {
-    /// Wake a future.
-    Wake(Waker),
+    /// Wake whoever asked last for a future.
+    Wake(Arc<Mutex<Waker>>),
     /// Run callbacks; must not unwind.
     Call(Box<dyn FnOnce() + Send>),
 }
@@ -28,12 +29,18 @@ struct Watched {
 
 /// What is watched for one pool.
 #[derive(Default)]
-pub(super) struct Watcher(Mutex<State>);
+pub(super) struct Watcher {
+    state: Mutex<State>,
+    settled: Condvar,
+}
 
 #[derive(Default)]
 struct State {
     watched: Vec<Watched>,
-    running: bool,
+    /// The thread, while there is one.
+    thread: Option<ThreadId>,
+    /// Actions that it is about to do.
+    under_way: usize,
 }
 
 impl Watcher {
@@ -49,10 +56,10 @@ impl Watcher {
         }
         let mut state = self.lock();
         state.watched.push(Watched { tasks, action });
-        if !state.running {
+        if state.thread.is_none() {
             let pool = shared.pool.clone();
             let shared = Arc::downgrade(shared);
-            std::thread::Builder::new()
+            let thread = std::thread::Builder::new()
                 .name("procession-callbacks".to_owned())
                 .spawn(move || run(&pool, &shared))
                 .map_err(|error| {
@@ -61,7 +68,7 @@ impl Watcher {
                         format!("start the thread for callbacks: {error}"),
                     )
                 })?;
-            state.running = true;
+            state.thread = Some(thread.thread().id());
         }
         drop(state);
         shared.pool.nudge();
@@ -72,22 +79,52 @@ impl Watcher {
     fn take_over(&self) -> Vec<Action> {
         let mut state = self.lock();
         let over = |watched: &mut Watched| watched.tasks.iter().all(|task| task.is_over());
-        state
+        let actions: Vec<_> = state
             .watched
             .extract_if(.., over)
             .map(|watched| watched.action)
-            .collect()
+            .collect();
+        state.under_way += actions.len();
+        actions
+    }
+
+    /// An action was done.
+    fn done(&self) {
+        self.lock().under_way -= 1;
+        self.settled.notify_all();
+    }
+
+    /// Waits until everything watched was over and its actions were done;
+    /// false if the deadline came first. An action itself does not wait.
+    pub(super) fn settle(&self, deadline: Option<Instant>) -> bool {
+        let mut state = self.lock();
+        while !(state.watched.is_empty() && state.under_way == 0) {
+            if state.thread == Some(std::thread::current().id()) {
+                return true;
+            }
+            let left = deadline.map_or(LINGER, |deadline| {
+                deadline.saturating_duration_since(Instant::now())
+            });
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.settled.wait_timeout(state, left.min(LINGER));
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
     }
 
     /// Says that the thread ends, unless there is something to watch.
     fn end_if_idle(&self) -> bool {
         let mut state = self.lock();
-        state.running = !state.watched.is_empty();
-        !state.running
+        if state.watched.is_empty() {
+            state.thread = None;
+        }
+        state.thread.is_none()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -109,13 +146,17 @@ fn run(pool: &Pool, shared: &Weak<Shared>) {
         }
         for action in over {
             perform(action);
+            shared.watcher.done();
         }
     }
 }
 
 fn perform(action: Action) {
     match action {
-        Action::Wake(waker) => waker.wake(),
+        Action::Wake(waker) => {
+            let waker = waker.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            waker.wake();
+        }
         Action::Call(callback) => callback(),
     }
 }
