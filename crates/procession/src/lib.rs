@@ -86,7 +86,6 @@ mod simple;
 pub mod sync;
 mod target;
 mod thread_pool;
-mod thread_pool;
 mod value;
 mod wait;
 
@@ -115,12 +114,8 @@ pub use thread_pool::{
     ThreadCall, ThreadIMap, ThreadIMapUnordered, ThreadPool, ThreadPoolBuilder, ThreadResult,
     ThreadTarget,
 };
-pub use thread_pool::{
-pub use wait::{Waitable, wait};
-    ThreadCall, ThreadIMap, ThreadIMapUnordered, ThreadPool, ThreadPoolBuilder, ThreadResult,
-    ThreadTarget,
-};
 pub use value::{Value, ValueGuard};
+pub use wait::{Waitable, wait};
 
 /// What the macros' expansions call; not for direct use.
 #[doc(hidden)]
