@@ -30,7 +30,7 @@ use procession::Pool;
 
 /// Batches per worker: few enough to cost nothing, and enough for a worker
 /// that is done early to take another one.
-const BATCHES_PER_WORKER: u64 = 16;
+const BATCHES_PER_WORKER: u64 = 8;
 
 /// How many of the most frequent words are printed.
 const TOP: usize = 10;
@@ -45,7 +45,7 @@ type Batch = Vec<PathBuf>;
 struct Survey {
     files: Vec<(PathBuf, u64)>,
     binary: usize,
-    unreadable: Vec<String>,
+    unreadable: usize,
 }
 
 impl Survey {
@@ -88,9 +88,8 @@ impl Survey {
     }
 
     fn cannot_read(&mut self, path: &Path, error: &std::io::Error) {
-        let text = format!("cannot read {}: {error}", path.display());
-        eprintln!("{text}");
-        self.unreadable.push(text);
+        eprintln!("wordcount: cannot read {}: {error}", path.display());
+        self.unreadable += 1;
     }
 
     fn bytes(&self) -> u64 {
@@ -225,10 +224,10 @@ fn run(directory: &Path) -> Result<ExitCode, String> {
         parallel.len()
     );
     if survey.binary > 0 {
-        println!("{} files that are not text were left out", survey.binary);
+        println!("left out, as they are not text: {}", survey.binary);
     }
-    if !survey.unreadable.is_empty() {
-        println!("{} could not be read", survey.unreadable.len());
+    if survey.unreadable > 0 {
+        println!("left out, as they cannot be read: {}", survey.unreadable);
     }
     println!("serial loop: {}", seconds(serial_time));
     println!(
