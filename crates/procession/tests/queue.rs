@@ -231,7 +231,7 @@ struct Even(u32);
 impl<'de> Deserialize<'de> for Even {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match u32::deserialize(deserializer)? {
-            even if even % 2 == 0 => Ok(Self(even)),
+            even if even.is_multiple_of(2) => Ok(Self(even)),
             _ => Err(serde::de::Error::custom("odd")),
         }
     }

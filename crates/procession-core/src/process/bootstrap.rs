@@ -12,7 +12,7 @@ use procession_sync::OwnerId;
 use super::current::{self, Current, Parent};
 use super::marker::Marker;
 use super::order::{Order, Role};
-use super::{exit, life, template};
+use super::{exit, keeper, life, template};
 use crate::error::{Error, ErrorKind, Result};
 use crate::shm::handles::{Arrived, Reading};
 use crate::shm::{BlockId, Message, family};
@@ -82,6 +82,7 @@ pub fn init(runner: Runner) -> Result<()> {
     if INITIALIZED.swap(true, Ordering::Relaxed) {
         return Ok(());
     }
+    keeper::attach();
     let Some(marker) = Marker::of_this_process() else {
         exit::settle_at_exit();
         return Ok(());
@@ -120,6 +121,10 @@ fn enter_program(marker: &Marker, runner: Runner) -> Result<()> {
         .map(|number| inherited(*number)?.ok_or_else(|| closed("an argument's descriptor")))
         .collect::<Result<Vec<_>>>()?;
     settle_in(&mut order, &life)?;
+    if order.role == Role::Keeper {
+        drop((message, life));
+        keeper::serve(descriptors);
+    }
     exit::settle_at_exit();
     if let Some(orders) = orders {
         template::serve(orders, life);
@@ -171,7 +176,7 @@ fn take_order(message: BlockId) -> Result<(Order, Message, usize)> {
 /// Makes the order true: name, parent, limits, and the end together with the
 /// parent.
 fn settle_in(order: &mut Order, life: &OwnedFd) -> Result<()> {
-    if order.daemon || order.role != Role::Process {
+    if order.daemon || matches!(order.role, Role::Worker | Role::Forkserver) {
         tie_life(life)?;
     }
     if let Some(limit) = order.memory_limit {

@@ -83,6 +83,7 @@ impl Launch {
     pub(super) fn prepare(mut self) -> Result<Prepared> {
         let flags = match (self.role, self.daemon) {
             (Role::Worker, _) => SlotFlags::WORKER,
+            (Role::Keeper, _) => SlotFlags::KEEPER,
             (Role::Process, false) => SlotFlags::PLAIN,
             _ => SlotFlags::DAEMONIC,
         };
@@ -140,6 +141,13 @@ impl Prepared {
         Ok(self.into_child(process, None))
     }
 
+    /// Runs this program again as a process of the family rather than of this process: nobody here joins it or ends it.
+    pub(super) fn spawn_apart(mut self) -> Result<ChildProcess> {
+        let process = self.start_program(None)?;
+        self.started = true;
+        Ok(process)
+    }
+
     /// The child has started.
     pub(super) fn into_child(
         mut self,
@@ -177,6 +185,9 @@ impl Prepared {
         inherit.extend(harness.as_ref().map(|(output, _)| output.as_fd()));
 
         let mut spawn = Spawn::new(program::arguments(&marker));
+        let apart = self.launch.role == Role::Keeper;
+        spawn.close_others = apart;
+        spawn.new_session = apart;
         for fd in inherit {
             spawn = spawn.descriptor(fd, life::number(fd));
         }

@@ -5,6 +5,7 @@
 //! | starting | `launch`, `method`, `program`, `marker`, `order`, `fork`, `template` |
 //! | in the child | `bootstrap`, `current`, `exit` |
 //! | in the parent | `child`, `registry`, `life`, `status` |
+//! | for the family | `keeper` |
 //! | naming code | `image` |
 
 pub mod bootstrap;
@@ -13,6 +14,7 @@ pub mod current;
 mod exit;
 mod fork;
 pub mod image;
+mod keeper;
 pub mod launch;
 mod life;
 mod marker;

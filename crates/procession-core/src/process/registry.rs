@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::Role;
+use super::{Role, keeper};
 use super::child::Child;
 use crate::engine::gate;
 use crate::error::Result;
@@ -31,6 +31,7 @@ pub fn active_children() -> Vec<Child> {
 
 /// Takes the status of every child that has ended.
 pub(super) fn reap() {
+    keeper::reap();
     let snapshot = children().clone();
     for child in snapshot {
         let over = !child.is_ours() || matches!(child.try_join(), Ok(Some(_)));

@@ -18,7 +18,7 @@ use super::segment::{self, SegmentTable};
 use super::slots::{self, SLOTS, Slot, SlotFlags};
 use super::{fork, identity, recovery};
 use crate::error::{Error, ErrorKind, Result};
-use procession_sync::OwnerId;
+use procession_sync::{OwnerId, RawLock};
 use procession_sys::memory::{self, FileId, MemoryObject};
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -51,8 +51,20 @@ pub(crate) struct FamilyHeader {
     pub(crate) slots_used: AtomicU32,
     pub(crate) segments: SegmentTable,
     pub(crate) arena: ArenaState,
+    pub(crate) keeper: KeeperPlace,
     pub(crate) shards: [Shard; Shard::COUNT],
     pub(crate) slots: [Slot; SLOTS],
+}
+
+/// Where the family's keeper is found (see `process::keeper`).
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct KeeperPlace {
+    /// Held by whoever starts a keeper. A starter that dies has stored the name or not; either is in order.
+    pub(crate) lock: RawLock,
+    reserved: AtomicU32,
+    /// What tells its socket's name from those of its predecessors; 0 while there has been none.
+    pub(crate) name: AtomicU64,
 }
 
 /// The name of a family: random, so that no two ever agree.

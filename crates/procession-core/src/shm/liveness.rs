@@ -49,6 +49,37 @@ pub(crate) fn is_over(slot: &Slot, state: State) -> bool {
     over || slot.state() != state
 }
 
+/// A member of the family that is no keeper: one that runs, or one that is about to come (which has no pid yet).
+pub(crate) fn any_member() -> Option<(OwnerId, Option<u32>)> {
+    let header = super::family::header()?;
+    let used = header.slots_used.load(Ordering::Relaxed) as usize;
+    let now = procession_sys::time::monotonic_nanos();
+
+    std::iter::zip(0.., header.slots.iter().take(used))
+        .filter(|(_, slot)| !slot.flags().is_keeper())
+        .filter_map(|(index, slot)| {
+            let state = slot.state();
+            let owner = OwnerId::new(index, state.generation())?;
+            match state.phase() {
+                Phase::Live if slot.life.is_held() || !is_over(slot, state) => {
+                    Some((owner, Some(state.pid())))
+                }
+                Phase::Reserved if is_expected(slot, state, now) => Some((owner, None)),
+                _ => None,
+            }
+        })
+        .min_by_key(|(_, pid)| pid.is_none())
+}
+
+/// Will a process come for a reserved slot? One whose parent has died since is not waited for long.
+fn is_expected(slot: &Slot, state: State, now: u64) -> bool {
+    const ON_ITS_WAY: u64 = 5_000_000_000;
+
+    // SYNC: reserved_at recorded -> recovery
+    let since = slot.reserved_at.load(Ordering::Acquire);
+    state.by().is_some_and(is_alive) || now.saturating_sub(since) < ON_ITS_WAY
+}
+
 /// Notes for everybody that the process of a LIVE slot is over.
 pub(crate) fn mark_gone(slot: &Slot, state: State) {
     slot.advance(

@@ -63,11 +63,19 @@ impl SlotFlags {
     pub const DAEMONIC: Self = Self(1);
     /// A daemonic process that works for a pool.
     pub const WORKER: Self = Self(3);
+    /// It serves the family and ends with it: nobody's child, and no reason for the family to go on.
+    pub const KEEPER: Self = Self(4);
 
     /// Does the process end with its parent?
     #[must_use]
     pub const fn is_daemonic(self) -> bool {
         self.0 & 1 != 0
+    }
+
+    /// Does the family end without regard to the process?
+    #[must_use]
+    pub const fn is_keeper(self) -> bool {
+        self.0 & 4 != 0
     }
 }
 

@@ -9,7 +9,7 @@ mod launch;
 mod linux;
 
 #[cfg(target_os = "linux")]
-pub use launch::{inherited, open_null, replace_standard_output};
+pub use launch::{inherited, leave_standard_streams, open_null, replace_standard_output};
 
 #[cfg(target_os = "linux")]
 pub use linux::{

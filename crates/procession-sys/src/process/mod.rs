@@ -11,8 +11,8 @@ mod linux;
 pub use linux::{
     BuildId, ChildProcess, Fork, ImageRange, Spawn, StatusLine, at_exit, die_with_parent_pipe,
     executable_identity, exists, exit_info, exit_now, fork, id, is_zombie, main_executable,
-    new_session, parent_id, pidfd_open, set_address_space_limit, set_descriptor_limit,
-    set_memory_limit, start_time, status_line,
+    new_session, parent_id, pidfd_open, raise_descriptor_limit, set_address_space_limit,
+    set_descriptor_limit, set_memory_limit, start_time, status_line,
 };
 
 /// How a process ended.

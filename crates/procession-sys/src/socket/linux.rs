@@ -241,6 +241,14 @@ pub fn peer_credentials(socket: BorrowedFd<'_>) -> Result<PeerCredentials> {
     })
 }
 
+/// Does the other end of a Unix socket belong to the user that this process acts for?
+///
+/// # Errors
+/// As [`peer_credentials`].
+pub fn is_own_user(socket: BorrowedFd<'_>) -> Result<bool> {
+    Ok(peer_credentials(socket)?.user == rustix::process::geteuid().as_raw())
+}
+
 /// Ends one or both directions for every descriptor of the socket, in all processes: readers see the end.
 ///
 /// # Errors

@@ -8,6 +8,6 @@ mod linux;
 #[cfg(target_os = "linux")]
 pub use linux::{
     Backlog, BufferSize, Half, MOST_DESCRIPTORS, PeerCredentials, accept, connect_abstract,
-    listen_abstract, pair, peer_credentials, receive, receive_with_descriptors, send,
+    is_own_user, listen_abstract, pair, peer_credentials, receive, receive_with_descriptors, send,
     send_vectored, send_with_descriptors, set_buffer_size, shutdown,
 };

@@ -24,6 +24,11 @@ pub(crate) struct Watchdog {
 }
 
 /// The child ends well.
+#[allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "not every test starts processes"
+)]
 #[track_caller]
 pub(crate) fn join(child: &Process) {
     let status = child.join();

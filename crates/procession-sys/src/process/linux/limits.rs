@@ -20,6 +20,23 @@ pub fn set_descriptor_limit(count: u64) -> Result<()> {
     set(Resource::Nofile, count).map_err(Error::of("limit the descriptors"))
 }
 
+/// Lets the process open as many descriptors as its hard limit allows.
+///
+/// # Errors
+/// The system's.
+pub fn raise_descriptor_limit() -> Result<()> {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+
+    rustix::process::setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    )
+    .map_err(Error::of("raise the limit of descriptors"))
+}
+
 /// Bounds the address space, shared mappings included. For tests of exhaustion.
 ///
 /// # Errors

@@ -4,8 +4,7 @@
 
 use crate::{Error, Result};
 use rustix::process::Pid;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Fields of `/proc/<pid>/stat`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,13 +37,16 @@ fn look_up_id() -> u32 {
         ID.store(0, Ordering::Relaxed);
     }
 
-    static CODE: OnceLock<i32> = OnceLock::new();
+    // No `Once`: another thread may fork in the middle. Registered twice, it forgets twice.
+    static HOOKED: AtomicBool = AtomicBool::new(false);
 
+    if !HOOKED.load(Ordering::Relaxed) {
+        // SAFETY: the function lives for ever and takes nothing.
+        let code = unsafe { libc::pthread_atfork(None, None, Some(forget)) };
+        HOOKED.store(code == 0, Ordering::Relaxed);
+    }
     let id = std::process::id();
-    // SAFETY: the function lives for ever and takes nothing.
-    let code = *CODE.get_or_init(|| unsafe { libc::pthread_atfork(None, None, Some(forget)) });
-
-    if code == 0 {
+    if HOOKED.load(Ordering::Relaxed) {
         ID.store(id, Ordering::Relaxed);
     }
     id
@@ -101,7 +103,11 @@ pub fn exit_now(code: i32) -> ! {
 pub fn at_exit(function: extern "C" fn()) -> Result<()> {
     // SAFETY: the function is one of this program, which stays loaded until the process ends.
     let code = unsafe { libc::atexit(function) };
-    if code == 0 { Ok(()) } else { Err(Error::new("register an exit function", libc::ENOMEM)) }
+    if code == 0 {
+        Ok(())
+    } else {
+        Err(Error::new("register an exit function", libc::ENOMEM))
+    }
 }
 
 /// Makes this process the leader of a session of its own, without a terminal.
