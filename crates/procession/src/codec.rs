@@ -169,23 +169,23 @@ fn vector_of<E, T>(bytes: &[u8]) -> Result<Vec<E>>
 where
     E: FromBytes + Immutable + Copy,
 {
+    let damaged = || Error::decode::<T>(postcard::Error::DeserializeUnexpectedEnd);
     if !bytes.len().is_multiple_of(size_of::<E>()) {
-        return Err(Error::decode::<T>(
-            postcard::Error::DeserializeUnexpectedEnd,
-        ));
+        return Err(damaged());
     }
+    // Not zeroed first: for a large vector that would cost as much as the copy.
     let mut vector = Vec::new();
     vector
         .try_reserve_exact(bytes.len() / size_of::<E>())
         .map_err(|_| Error::out_of_memory(bytes.len()))?;
     match <[E]>::ref_from_bytes(bytes) {
         Ok(elements) => vector.extend_from_slice(elements),
-        // The bytes do not lie where such elements may.
-        Err(_) => vector.extend(
-            bytes
-                .chunks_exact(size_of::<E>())
-                .filter_map(|element| E::read_from_bytes(element).ok()),
-        ),
+        // Payloads in the heap are aligned; a small message's buffer need not be.
+        Err(_) => {
+            for element in bytes.chunks_exact(size_of::<E>()) {
+                vector.push(E::read_from_bytes(element).map_err(|_| damaged())?);
+            }
+        }
     }
     Ok(vector)
 }
