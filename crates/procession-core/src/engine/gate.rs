@@ -2,7 +2,8 @@
 //!
 //! Engine threads, and calls that hold a process-local lock of the process module, do so inside the gate; the fork's *prepare* hook closes it
 //! and waits until everybody is out, so the child inherits no lock that a thread it lacks had taken, and nothing half changed. Nobody inside ever
-//! waits for user code, hence never for an interpreter's lock that the forking thread may hold.
+//! waits for user code, hence never for an interpreter's lock that the forking thread may hold. Nor does anybody inside fork: two that did
+//! so at a time would wait for each other.
 //!
 //! ```text
 //! open ──enter──▶ open, n inside ──prepare──▶ closed, n inside ──leave──▶ closed, empty ──fork──▶ open (parent and child)
@@ -10,11 +11,12 @@
 
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::sync::Once;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use procession_sys::{fork_hooks, futex};
+use procession_sys::fork_hooks::{self, Hooks};
+use procession_sys::futex;
 
 use crate::shm::fork;
 
@@ -68,23 +70,41 @@ impl Drop for Inside {
     fn drop(&mut self) {
         let depth = DEPTH.get() - 1;
         DEPTH.set(depth);
-        // SYNC: gate left -> gate entered
-        if depth == 0 && GATE.fetch_sub(1, Ordering::AcqRel) == CLOSED | 1 {
+        // SYNC: gate left -> gate entered. Whoever closed it may be inside itself, so it does not always wait for the last one.
+        if depth == 0 && GATE.fetch_sub(1, Ordering::AcqRel) & CLOSED != 0 {
             futex::wake(&GATE, u32::MAX);
         }
     }
 }
 
+/// Has `hook` called in every child that is forked from now on, once; it may neither allocate nor take a lock. To be called inside.
+pub(crate) fn in_child(_inside: &Inside, hook: fn()) {
+    // Nobody forks meanwhile, so no child finds it half set.
+    IN_CHILD.get_or_init(|| hook);
+}
+
+static IN_CHILD: OnceLock<fn()> = OnceLock::new();
+
 /// The heap's hooks are installed first: then this one's prepare runs before theirs, while those inside may still use the heap.
 fn install() {
-    static INSTALLED: Once = Once::new();
-    INSTALLED.call_once(|| {
-        let installed =
-            fork::install().and_then(|()| Ok(fork_hooks::register(prepare, parent, child)?));
-        if let Err(error) = installed {
-            tracing::error!(%error, "a fork of this process may inherit locks of the engine");
-        }
-    });
+    static HOOKS: Hooks = Hooks {
+        prepare,
+        parent,
+        child,
+    };
+    // No `Once`: another thread may fork in the middle, before the gate is there to prevent it. What is installed twice is there once.
+    static INSTALLED: AtomicBool = AtomicBool::new(false);
+
+    // SYNC: gate installed -> install
+    if INSTALLED.load(Ordering::Acquire) {
+        return;
+    }
+    let installed = fork::install().and_then(|()| Ok(fork_hooks::register(&HOOKS)?));
+    if let Err(error) = installed {
+        tracing::error!(%error, "a fork of this process may inherit locks of the engine");
+    }
+    // SYNC: gate installed -> install
+    INSTALLED.store(true, Ordering::Release);
 }
 
 fn prepare() {
@@ -121,4 +141,7 @@ fn parent() {
 
 fn child() {
     GATE.store(u32::from(DEPTH.get() > 0), Ordering::Relaxed);
+    if let Some(hook) = IN_CHILD.get() {
+        hook();
+    }
 }

@@ -1,6 +1,6 @@
 //! One engine thread: started, counted, waited for.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -11,26 +11,33 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::shm::Wait;
 use crate::shm::identity;
 
-static RUNNING: AtomicUsize = AtomicUsize::new(0);
-/// The process in which `RUNNING` was counted, as an owner's bits.
-static COUNTED_IN: AtomicU32 = AtomicU32::new(0);
+/// | bits | meaning |
+/// |---|---|
+/// | 0 to 31 | how many engine threads run |
+/// | 32 to 63 | the process that has them, as an owner's bits: a fork copies the number but not the threads |
+static RUNNING: AtomicU64 = AtomicU64::new(0);
+
+const PROCESS_SHIFT: u32 = 32;
 
 /// How many engine threads this process has.
 pub(crate) fn threads() -> usize {
-    if COUNTED_IN.load(Ordering::Relaxed) == here() {
-        RUNNING.load(Ordering::Acquire)
+    let running = RUNNING.load(Ordering::Acquire);
+    if running >> PROCESS_SHIFT == here() {
+        running as u32 as usize
     } else {
         0
     }
 }
 
-fn here() -> u32 {
-    identity::cached().map_or(0, OwnerId::to_bits)
+fn here() -> u64 {
+    identity::cached().map_or(0, OwnerId::to_bits).into()
 }
 
 /// A thread of the engine. Dropping the handle leaves it running.
 #[derive(Debug)]
 pub(crate) struct Thread {
+    /// Whose thread it is, as an owner's bits.
+    process: u64,
     /// 0 while it runs.
     over: Arc<AtomicU32>,
     handle: Mutex<Option<JoinHandle<()>>>,
@@ -43,12 +50,8 @@ impl Thread {
     /// The system allows no further thread.
     pub(crate) fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<Self> {
         let over = Arc::new(AtomicU32::new(0));
-        let done = Done(over.clone());
-        // A fork copies the number but not the threads.
-        if COUNTED_IN.swap(here(), Ordering::Relaxed) != here() {
-            RUNNING.store(0, Ordering::Relaxed);
-        }
-        RUNNING.fetch_add(1, Ordering::AcqRel);
+        let process = here();
+        let done = Done::counted(process, over.clone());
         // Blocked before the thread exists, so that it never runs a handler.
         let _mask = signal::block_all_on_this_thread();
         let handle = std::thread::Builder::new()
@@ -61,6 +64,7 @@ impl Thread {
                 Error::caused(ErrorKind::Os, format!("start the thread {name}"), error)
             })?;
         Ok(Self {
+            process,
             over,
             handle: Mutex::new(Some(handle)),
         })
@@ -97,14 +101,45 @@ impl Thread {
     }
 }
 
+impl Drop for Thread {
+    /// A fork has the handle but not the thread: to the system its number is nobody, or by now another thread of the fork's own.
+    fn drop(&mut self) {
+        if self.process != here() {
+            let handle = self.handle.get_mut();
+            std::mem::forget(handle.unwrap_or_else(PoisonError::into_inner).take());
+        }
+    }
+}
+
 /// Says that the thread is over, however it ends.
-struct Done(Arc<AtomicU32>);
+struct Done {
+    process: u64,
+    over: Arc<AtomicU32>,
+}
+
+impl Done {
+    fn counted(process: u64, over: Arc<AtomicU32>) -> Self {
+        change(|running| {
+            Some(if running >> PROCESS_SHIFT == process {
+                running + 1
+            } else {
+                process << PROCESS_SHIFT | 1
+            })
+        });
+        Self { process, over }
+    }
+}
 
 impl Drop for Done {
     fn drop(&mut self) {
-        RUNNING.fetch_sub(1, Ordering::AcqRel);
+        change(|running| (running >> PROCESS_SHIFT == self.process).then(|| running - 1));
         // SYNC: engine thread over -> wait
-        self.0.store(1, Ordering::Release);
-        futex::wake(&self.0, u32::MAX);
+        self.over.store(1, Ordering::Release);
+        futex::wake(&self.over, u32::MAX);
     }
+}
+
+fn change(next: impl FnMut(u64) -> Option<u64>) {
+    // It is only not changed if the process says so.
+    let _ = RUNNING.fetch_update(Ordering::AcqRel, Ordering::Relaxed, next);
 }

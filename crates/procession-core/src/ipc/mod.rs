@@ -5,7 +5,7 @@ mod connection;
 mod connection_tests;
 mod direction;
 mod frame;
-mod local_lock;
+pub(crate) mod local_lock;
 pub mod queue;
 pub(crate) mod readiness;
 mod wait;

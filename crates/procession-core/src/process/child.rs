@@ -5,7 +5,9 @@
 //! pidfd tells, or the child's slot, where a forkserver writes the status of its children.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use procession_sync::{OwnerId, Waiter};
 use procession_sys::poll::{Interest, PollEntry};
@@ -15,13 +17,17 @@ use procession_sys::signal::Signal;
 use super::launch::Launch;
 use super::{Role, StartMethod, status};
 use crate::error::Result;
+use crate::ipc::local_lock::LocalLock;
 use crate::ipc::readiness;
 use crate::shm::Wait;
 use crate::shm::{family, identity};
 
-/// What is said of a child whose status nobody kept: its forkserver died
+/// What is said of a child whose status nobody kept: its forkserver died, say,
 /// before it could.
 const STATUS_LOST: ExitStatus = ExitStatus::Exited(255);
+
+/// How long a child that has ended may take to be collected by somebody else.
+const LONGEST_COLLECTION: Duration = Duration::from_secs(1);
 
 /// A process that this one started. Clones are the same child; dropping all of
 /// them does not end it.
@@ -39,8 +45,10 @@ struct Shared {
     /// Who is the process's parent for the kernel, if not this process.
     forkserver: Option<OwnerId>,
     creator: Option<OwnerId>,
-    status: OnceLock<ExitStatus>,
-    reaping: Mutex<()>,
+    /// In the format of the word in a slot; 0 = not taken yet.
+    status: AtomicU32,
+    /// A fork may come while it is held: the child finds out for itself.
+    reaping: LocalLock<()>,
 }
 
 impl Child {
@@ -59,8 +67,8 @@ impl Child {
             method: launch.method,
             forkserver,
             creator: identity::cached(),
-            status: OnceLock::new(),
-            reaping: Mutex::new(()),
+            status: AtomicU32::new(0),
+            reaping: LocalLock::new(()),
         }))
     }
 
@@ -126,8 +134,8 @@ impl Child {
     /// # Errors
     /// An interruption, or the operating system's.
     pub fn join(&self, wait: &mut Wait<'_>) -> Result<Option<ExitStatus>> {
-        if let Some(status) = self.0.status.get() {
-            return Ok(Some(*status));
+        if let Some(status) = self.known() {
+            return Ok(Some(status));
         }
         if !readiness::sleep(&mut [PollEntry::new(self.sentinel(), Interest::READ)], wait)? {
             return Ok(None);
@@ -152,7 +160,7 @@ impl Child {
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
-        if self.0.status.get().is_some() {
+        if self.known().is_some() {
             return Ok(());
         }
         match self.0.process.kill(signal) {
@@ -161,19 +169,24 @@ impl Child {
         }
     }
 
+    fn known(&self) -> Option<ExitStatus> {
+        // SYNC: exit status taken -> known
+        let bits = self.0.status.load(Ordering::Acquire);
+        (bits != 0).then(|| status::from_bits(bits))
+    }
+
     /// Takes the status of a child that has ended, and gives back what it
     /// held.
     fn reap(&self) -> Result<ExitStatus> {
-        let _reaping = self
-            .0
-            .reaping
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(status) = self.0.status.get() {
-            return Ok(*status);
+        let _reaping = self.0.reaping.acquire(&mut Wait::forever())?;
+        if let Some(status) = self.known() {
+            return Ok(status);
         }
         let status = self.final_status()?;
-        let _ = self.0.status.set(status);
+        // SYNC: exit status taken -> known
+        self.0
+            .status
+            .store(status::to_bits(status), Ordering::Release);
         family::release_slot(self.0.owner);
         Ok(status)
     }
@@ -193,7 +206,26 @@ impl Child {
         if let Ok(Some(status)) = exit_info(self.sentinel()) {
             return Ok(status);
         }
+        if self.0.forkserver.is_none() {
+            return Ok(self.status_from_collector());
+        }
         Ok(self.status_from_forkserver())
+    }
+
+    /// Somebody else in this process has collected the child, or the system
+    /// has because nobody wants to know: its record is complete when the pidfd
+    /// hangs up, which is a moment later. (Systems that keep no record may not
+    /// hang up either.)
+    fn status_from_collector(&self) -> ExitStatus {
+        let mut entries = [PollEntry::new(self.sentinel(), Interest::HANGUP)];
+        let mut wait = Wait::for_duration(Some(LONGEST_COLLECTION));
+        if let Err(error) = readiness::sleep(&mut entries, &mut wait) {
+            tracing::warn!(pid = self.pid(), %error, "the end of a child cannot be waited for");
+        }
+        match exit_info(self.sentinel()) {
+            Ok(Some(status)) => status,
+            _ => STATUS_LOST,
+        }
     }
 
     /// Waits for the forkserver to write the status down: it has been woken

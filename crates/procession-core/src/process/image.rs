@@ -64,5 +64,10 @@ pub fn identity() -> Result<&'static BuildId> {
 
 fn image() -> &'static ImageRange {
     static IMAGE: OnceLock<ImageRange> = OnceLock::new();
-    IMAGE.get_or_init(main_executable)
+    if let Some(image) = IMAGE.get() {
+        return image;
+    }
+    // Found out beforehand: a child that is forked while a thread is inside `get_or_init` could never get past it.
+    let image = main_executable();
+    IMAGE.get_or_init(|| image)
 }

@@ -7,9 +7,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Mutex, Once, PoisonError};
-
-use procession_sys::fork_hooks;
+use std::sync::{Mutex, PoisonError};
 
 use crate::engine::gate;
 use crate::error::{Error, ErrorKind, Result};
@@ -28,16 +26,11 @@ static READ_END: Mutex<Option<OwnedFd>> = Mutex::new(None);
 /// # Errors
 /// No descriptor is left.
 pub(crate) fn read_end() -> Result<OwnedFd> {
-    static HOOK: Once = Once::new();
-    let _inside = gate::enter();
+    let inside = gate::enter();
     let mut read_end = READ_END.lock().unwrap_or_else(PoisonError::into_inner);
     if WRITE_END.load(Ordering::Relaxed) < 0 {
         let (read, write) = procession_sys::pipe::pipe()?;
-        HOOK.call_once(|| {
-            if let Err(error) = fork_hooks::register(prepare, parent, child) {
-                tracing::error!(%error, "forked children may keep their siblings alive");
-            }
-        });
+        gate::in_child(&inside, close_write_end);
         WRITE_END.store(
             std::os::fd::IntoRawFd::into_raw_fd(write),
             Ordering::Relaxed,
@@ -53,13 +46,9 @@ pub(crate) fn read_end() -> Result<OwnedFd> {
     }
 }
 
-fn prepare() {}
-
-fn parent() {}
-
-/// Runs in a forked child, before anything else of ours: atomics and close
+/// Runs in a forked child, before anything of the user's: atomics and close
 /// only.
-fn child() {
+fn close_write_end() {
     let write_end = WRITE_END.swap(-1, Ordering::Relaxed);
     if write_end >= 0 {
         #[expect(unsafe_code, reason = "the number was leaked to outlive every lock")]
@@ -76,5 +65,6 @@ pub(super) fn number(descriptor: BorrowedFd<'_>) -> i32 {
 /// Keeps the descriptor that ties this process's life to its parent's: the tie
 /// ends when it is closed.
 pub(super) fn keep(tied: OwnedFd) {
+    let _inside = gate::enter();
     *TIED.lock().unwrap_or_else(PoisonError::into_inner) = Some(tied);
 }

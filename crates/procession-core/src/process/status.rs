@@ -30,14 +30,14 @@ pub(super) fn left(owner: OwnerId) -> Option<ExitStatus> {
     (bits != 0).then(|| from_bits(bits))
 }
 
-fn to_bits(status: ExitStatus) -> u32 {
+pub(super) fn to_bits(status: ExitStatus) -> u32 {
     match status {
         ExitStatus::Exited(code) => KNOWN | (code.cast_unsigned() & 0xff),
         ExitStatus::Signaled(signal) => KNOWN | SIGNALED | (signal.cast_unsigned() & 0xff),
     }
 }
 
-fn from_bits(bits: u32) -> ExitStatus {
+pub(super) fn from_bits(bits: u32) -> ExitStatus {
     let low = (bits & 0xff).cast_signed();
     if bits & SIGNALED != 0 {
         ExitStatus::Signaled(low)

@@ -198,6 +198,11 @@ impl Block {
         self.len
     }
 
+    /// Does it belong to this process? A forked child has its parent's values too.
+    pub(crate) fn is_ours(&self) -> bool {
+        identity::cached().is_some_and(|me| self.word.is_of(State::Private, me))
+    }
+
     /// Does it have no bytes?
     #[inline]
     #[must_use]

@@ -17,10 +17,10 @@ use super::slots::SlotFlags;
 use super::{family, identity, ledger, recovery, slots};
 use crate::error::Result;
 use procession_sync::OwnerId;
-use procession_sys::fork_hooks;
+use procession_sys::fork_hooks::{self, Hooks};
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 /// What the prepare hook leaves for the other two.
 struct Prepared {
@@ -57,16 +57,15 @@ impl Drop for IntoSlot {
     }
 }
 
-/// Installs the hooks, once.
+/// Installs the hooks, if they are not. Afterwards no fork is under way that has not run them.
 pub(crate) fn install() -> Result<()> {
-    static INSTALLED: Mutex<bool> = Mutex::new(false);
+    static HOOKS: Hooks = Hooks {
+        prepare,
+        parent,
+        child,
+    };
 
-    let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
-    if !*installed {
-        fork_hooks::register(prepare, parent, child)?;
-        *installed = true;
-    }
-    Ok(())
+    Ok(fork_hooks::register(&HOOKS)?)
 }
 
 fn prepare() {

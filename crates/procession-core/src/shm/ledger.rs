@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use procession_sync::OwnerId;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 /// How many cells the first page has.
 const FIRST_CELLS: usize = 64;
@@ -30,7 +30,24 @@ const FIRST_CELLS: usize = 64;
 pub(crate) struct Ledger {
     empty: Vec<u32>,
     next: u32,
-    pub(crate) at_hand: HashMap<BlockId, Weak<Holding>>,
+    pub(crate) at_hand: HashMap<BlockId, AtHand>,
+}
+
+/// An object of which this process has a handle, or had one until a moment ago.
+#[derive(Debug)]
+pub(crate) struct AtHand {
+    pub(crate) holding: Weak<Holding>,
+    /// Kept beside it: a fork looks at the cells under the lock, where no holding may be dropped.
+    cell: u32,
+}
+
+impl AtHand {
+    pub(crate) fn of(holding: &Arc<Holding>) -> Self {
+        Self {
+            holding: Arc::downgrade(holding),
+            cell: holding.cell(),
+        }
+    }
 }
 
 static LEDGER: LazyLock<Mutex<Ledger>> = LazyLock::new(Mutex::default);
@@ -43,12 +60,9 @@ pub(crate) fn lock() -> MutexGuard<'static, Ledger> {
 impl Ledger {
     /// A cell that holds nothing, with its place.
     pub(crate) fn take_cell(&mut self) -> Result<u32> {
-        if let Some(cell) = self.empty.pop() {
-            return Ok(cell);
-        }
-
         let me = identity::me()?;
-        let (page, _) = page_of(self.next);
+        let cell = self.empty.last().copied().unwrap_or(self.next);
+        let (page, _) = page_of(cell);
         if page >= LEDGER_PAGES {
             return Err(Error::no_memory(
                 "hold another shared object: this process holds millions already",
@@ -56,11 +70,19 @@ impl Ledger {
         }
         let slot = slots::of(me)
             .ok_or_else(|| Error::new(ErrorKind::NotInFamily, "find this process's ledger"))?;
+        // A forked child inherits the list of empty cells, but only those pages on which its parent held something.
         if slot.ledger[page].load(Ordering::Relaxed) == 0 {
             add_page(slot, page, None)?;
         }
-        self.next += 1;
-        Ok(self.next - 1)
+        if self.empty.pop().is_none() {
+            self.next += 1;
+        }
+        Ok(cell)
+    }
+
+    /// The holding that this process has of the object.
+    pub(crate) fn at_hand(&self, id: BlockId) -> Option<Arc<Holding>> {
+        self.at_hand.get(&id)?.holding.upgrade()
     }
 
     /// The cell holds nothing any more.
@@ -73,19 +95,17 @@ impl Ledger {
         let slot = slots::of(child)
             .ok_or_else(|| Error::new(ErrorKind::NotInFamily, "find the child's slot"))?;
 
-        for holding in self
-            .at_hand
-            .values()
-            .filter(|holding| holding.strong_count() > 0)
-            .filter_map(Weak::upgrade)
-        {
-            let (page, _) = page_of(holding.cell());
+        for (id, at_hand) in &self.at_hand {
+            if at_hand.holding.strong_count() == 0 {
+                continue;
+            }
+            let (page, _) = page_of(at_hand.cell);
             if slot.ledger[page].load(Ordering::Relaxed) == 0 {
                 add_page(slot, page, Some(child))?;
             }
             crash_point!("ledger.copying");
             // Another thread may be giving up the last handle right now: then the child has none either.
-            match references::take(holding.id(), place_in(slot, holding.cell())?) {
+            match references::take(*id, place_in(slot, at_hand.cell)?) {
                 Err(error) if error.kind() != ErrorKind::StaleHandle => return Err(error),
                 _ => {}
             }

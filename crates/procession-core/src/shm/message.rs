@@ -213,7 +213,9 @@ impl Message {
 
 impl Drop for Message {
     fn drop(&mut self) {
-        if let Some(block) = &self.block {
+        if let Some(block) = &self.block
+            && block.is_ours()
+        {
             destroy(block);
         }
     }

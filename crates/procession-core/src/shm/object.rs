@@ -16,7 +16,7 @@
 
 use super::block;
 use super::kind::Kind;
-use super::ledger;
+use super::ledger::{self, AtHand};
 use super::offset::BlockId;
 use super::references::{self, Counted};
 use super::{family, heap, identity};
@@ -26,8 +26,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
 
 /// What an object of a kind looks like in shared memory.
 ///
@@ -106,7 +106,7 @@ impl<T: Layout> Object<T> {
             len,
             cell,
         });
-        ledger::lock().at_hand.insert(id, Arc::downgrade(&holding));
+        ledger::lock().at_hand.insert(id, AtHand::of(&holding));
         Ok(Self {
             holding,
             contents: PhantomData,
@@ -216,7 +216,7 @@ impl Holding {
     /// This process's share in the object that `id` names.
     pub(crate) fn of(id: BlockId) -> Result<Arc<Self>> {
         let mut ledger = ledger::lock();
-        if let Some(holding) = ledger.at_hand.get(&id).and_then(Weak::upgrade) {
+        if let Some(holding) = ledger.at_hand(id) {
             return Ok(holding);
         }
         let cell = ledger.take_cell()?;
@@ -244,11 +244,11 @@ impl Holding {
         });
 
         // At most one holding of an object is in use, so that a fork can copy them all.
-        if let Some(other) = ledger.at_hand.get(&id).and_then(Weak::upgrade) {
+        if let Some(other) = ledger.at_hand(id) {
             drop(ledger);
             return Ok(other);
         }
-        ledger.at_hand.insert(id, Arc::downgrade(&holding));
+        ledger.at_hand.insert(id, AtHand::of(&holding));
         Ok(holding)
     }
 
@@ -279,7 +279,7 @@ impl Drop for Holding {
         if ledger
             .at_hand
             .get(&self.id)
-            .is_some_and(|other| std::ptr::eq(other.as_ptr(), self))
+            .is_some_and(|other| std::ptr::eq(other.holding.as_ptr(), self))
         {
             ledger.at_hand.remove(&self.id);
         }

@@ -5,7 +5,7 @@
 use crate::{Error, Result, cgroup, vitals};
 use std::cell::Cell;
 use std::ffi::CStr;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 thread_local! {
     /// This thread's id, 0 while unknown.
@@ -42,11 +42,18 @@ pub(crate) fn forget_id_after_fork() -> Result<()> {
         ID.set(0);
     }
 
-    static CODE: OnceLock<i32> = OnceLock::new();
+    // No `Once`: another thread may fork in the middle. Registered twice, it forgets twice.
+    static HOOKED: AtomicBool = AtomicBool::new(false);
 
+    if HOOKED.load(Ordering::Relaxed) {
+        return Ok(());
+    }
     // SAFETY: the function lives for ever and takes nothing.
-    match *CODE.get_or_init(|| unsafe { libc::pthread_atfork(None, None, Some(forget)) }) {
-        0 => Ok(()),
+    match unsafe { libc::pthread_atfork(None, None, Some(forget)) } {
+        0 => {
+            HOOKED.store(true, Ordering::Relaxed);
+            Ok(())
+        }
         code => Err(Error::new("register fork hooks", code)),
     }
 }

@@ -8,7 +8,7 @@ use procession_sys::process::{
     self, ChildProcess, ExitStatus, Spawn, die_with_parent_pipe, exists, exit_now, is_zombie,
 };
 use procession_sys::signal::{self, Signal};
-use procession_sys::{Error, eventfd::EventFd, fd, fork_hooks, pipe, socket};
+use procession_sys::{Error, eventfd::EventFd, fd, fork_hooks, fork_hooks::Hooks, pipe, socket};
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -296,6 +296,11 @@ fn a_parent_that_is_gone_already_is_reported() {
 #[test]
 fn hooks_run_around_forks_and_pages_are_wiped() {
     static CALLS: [AtomicU32; 3] = [const { AtomicU32::new(0) }; 3];
+    static HOOKS: Hooks = Hooks {
+        prepare: || count(0),
+        parent: || count(1),
+        child: || count(2),
+    };
     fn count(which: usize) {
         CALLS[which].fetch_add(1, Ordering::Relaxed);
     }
@@ -307,7 +312,9 @@ fn hooks_run_around_forks_and_pages_are_wiped() {
     let forked = child(|| {
         let page = wipe_on_fork_page().unwrap();
         page[7].store(1, Ordering::Relaxed);
-        fork_hooks::register(|| count(0), || count(1), || count(2)).unwrap();
+        fork_hooks::register(&HOOKS).unwrap();
+        // Again is once.
+        fork_hooks::register(&HOOKS).unwrap();
 
         let grandchild = child(|| {
             assert_eq!(counts(), [1, 0, 1]);
