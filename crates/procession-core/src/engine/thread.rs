@@ -1,5 +1,6 @@
 //! One engine thread: started, counted, waited for.
 
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -106,7 +107,7 @@ impl Drop for Thread {
     fn drop(&mut self) {
         if self.process != here() {
             let handle = self.handle.get_mut();
-            std::mem::forget(handle.unwrap_or_else(PoisonError::into_inner).take());
+            let _ = ManuallyDrop::new(handle.unwrap_or_else(PoisonError::into_inner).take());
         }
     }
 }

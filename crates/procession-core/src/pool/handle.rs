@@ -1,5 +1,6 @@
 //! The pool as the program holds it: submit, wait, close, join, terminate.
 
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -116,12 +117,18 @@ impl Pool {
 
     /// Forgets a task whose holder is done with it.
     pub fn release(&self, task: &Task) {
-        self.control.crew.table.release(task);
+        if self.is_ours() {
+            self.control.crew.table.release(task);
+        }
     }
 
     /// Withdraws a task: one that waits is never run; one that runs has its
-    /// worker killed and replaced. False if it was over.
+    /// worker killed and replaced. False if it was over, and in a fork of the
+    /// program.
     pub fn cancel(&self, task: &Task) -> bool {
+        if !self.is_ours() {
+            return false;
+        }
         let wait = Wait::never();
         let cell = task.cell();
         loop {
@@ -220,9 +227,12 @@ impl Pool {
         }
     }
 
-    /// How the pool is doing.
+    /// How the pool is doing; all zero in a fork of the program.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
+        if !self.is_ours() {
+            return Statistics::default();
+        }
         let crew = &self.control.crew;
         let sum = |field: fn(&super::record::Record) -> &AtomicU64| {
             (0..crew.config.processes)
@@ -242,9 +252,13 @@ impl Pool {
         }
     }
 
-    /// The workers' process ids.
+    /// The workers' process ids; none in a fork of the program.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
+        // Another thread may have had the list when this process was forked.
+        if !self.is_ours() {
+            return Vec::new();
+        }
         self.control
             .crew
             .alive()
@@ -286,6 +300,8 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         if !self.is_ours() {
+            // Other threads may have been changing it when this process was forked: it must not be taken apart.
+            let _ = ManuallyDrop::new(Arc::clone(&self.control));
             return;
         }
         self.terminate();

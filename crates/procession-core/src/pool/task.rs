@@ -109,16 +109,18 @@ impl Task {
         self.items
     }
 
-    /// Whether it is over.
+    /// Whether it is over; for a fork of its program it is.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.cell().phase().is_final()
+        !self.is_ours() || self.cell().phase().is_final()
     }
 
     /// Has its completion announced to [`super::Pool::wait_any`]; look at
     /// [`is_over`](Self::is_over) afterwards.
     pub fn announce(&self) {
-        self.cell().announce();
+        if self.is_ours() {
+            self.cell().announce();
+        }
     }
 
     /// Waits until it is over, for as long as `waiter` allows.
@@ -126,7 +128,10 @@ impl Task {
     /// # Errors
     /// The deadline passed or the wait was interrupted.
     pub fn wait(&self, waiter: &mut impl Waiter) -> Result<()> {
-        self.cell().wait(waiter)?;
+        // Its program may have freed the cell since it forked.
+        if self.is_ours() {
+            self.cell().wait(waiter)?;
+        }
         Ok(())
     }
 
@@ -134,6 +139,9 @@ impl Task {
     /// likes. Takes nothing; false after [`take_outcomes`](Self::take_outcomes).
     #[must_use]
     pub fn succeeded(&self, accepts: fn(&[u8]) -> bool) -> bool {
+        if !self.is_ours() {
+            return false;
+        }
         let cell = self.cell();
         let mut buffer = [0; INLINE];
         match cell.phase() {
@@ -148,9 +156,14 @@ impl Task {
     /// handles come from. To be called once, when the task is over: results
     /// are taken out of the Heap.
     pub fn take_outcomes(&self, mut each: impl FnMut(u32, ItemOutcome<'_>, Option<&Message>)) {
+        if !self.is_ours() {
+            for index in 0..self.items {
+                each(index, ItemOutcome::Failed(Fault::Terminated), None);
+            }
+            return;
+        }
         let cell = self.cell();
         let whole = match cell.phase() {
-            _ if !self.is_ours() => Some(Fault::Terminated),
             Phase::Cancelled => Some(Fault::Cancelled),
             Phase::Failed => self.verdicts().whole.clone(),
             _ => None,
@@ -167,7 +180,7 @@ impl Task {
         let unpublished = cell.unpublished.load(Ordering::Relaxed) != 0;
         let whole = whole.or_else(|| unpublished.then_some(Fault::NoRoom));
         let mut next = 0;
-        for results in self.take_results() {
+        for results in Results::take(cell) {
             for (index, bytes) in results.items() {
                 while next < index {
                     each(
@@ -188,14 +201,6 @@ impl Task {
                 None,
             );
             next += 1;
-        }
-    }
-
-    fn take_results(&self) -> Vec<Results> {
-        if self.is_ours() {
-            Results::take(self.cell())
-        } else {
-            Vec::new()
         }
     }
 
@@ -245,8 +250,8 @@ impl Task {
 impl Drop for Task {
     /// Frees the results that nobody took.
     fn drop(&mut self) {
-        if self.is_over() {
-            drop(self.take_results());
+        if self.is_ours() && self.is_over() {
+            drop(Results::take(self.cell()));
         }
     }
 }

@@ -12,6 +12,7 @@ use procession_sys::socket::{self, Backlog};
 
 use super::server;
 use super::wire::{Answer, MOST_AT_ONCE, Request};
+use crate::engine::gate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::{Launch, Role, StartMethod, bootstrap};
 use crate::shm::family::{self, KeeperPlace};
@@ -42,6 +43,7 @@ pub(in crate::process) fn attach() {
 
 /// Reaps keepers that were killed.
 pub(in crate::process) fn reap() {
+    let _inside = gate::enter();
     let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
 
     started.retain(|keeper| matches!(keeper.try_wait(), Ok(None)));
@@ -181,6 +183,8 @@ fn reach(place: &KeeperPlace, family: FamilyId) -> Result<OwnedFd> {
     }
 
     bootstrap::require_init()?;
+    // A child forked meanwhile would hold the new keeper's socket open after the keeper's end. Before the lock, which others take inside.
+    let _inside = gate::enter();
     let mut wait = Wait::forever();
     // Whether its last owner died makes no difference: the name is there or not.
     let _ = place.lock.acquire(&mut wait)?;
