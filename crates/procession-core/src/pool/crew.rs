@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use procession_sys::process::ExitStatus;
+use procession_sys::signal::Signal;
 
 use super::cell::{Cell, Phase};
 use super::config::Config;
@@ -24,6 +25,8 @@ use crate::shm::{BlockId, Message, Wait, identity};
 
 /// After so many workers in a row that never became ready, the pool is broken.
 const MOST_FALSE_STARTS: u32 = 3;
+/// The same for workers that somebody else killed: they might have become ready.
+const MOST_KILLED: u32 = 60;
 
 /// After so many refusals to start a worker, a pool without workers is broken: the last retry comes after a second.
 const MOST_REFUSALS: u32 = 6;
@@ -38,6 +41,7 @@ pub(super) struct Crew {
     template: Option<Template>,
     workers: Mutex<Vec<Option<Child>>>,
     pub(super) counters: Counters,
+    /// Counted so that it is [`MOST_KILLED`] when there are too many.
     false_starts: Mutex<u32>,
     /// How often in a row a worker could not be started at all.
     refusals: AtomicU32,
@@ -187,8 +191,11 @@ impl Crew {
             *false_starts = 0;
             return Burial::Replace;
         }
-        *false_starts += 1;
-        if *false_starts < MOST_FALSE_STARTS || expected {
+        *false_starts += match status {
+            ExitStatus::Signaled(signal) if signal == Signal::KILL.number() => 1,
+            _ => MOST_KILLED / MOST_FALSE_STARTS,
+        };
+        if *false_starts < MOST_KILLED || expected {
             return Burial::Replace;
         }
         Burial::Broken(Self::why_not_ready(text, ready, status))
@@ -208,7 +215,7 @@ impl Crew {
                     .into()
             }
             _ => format!(
-                "{MOST_FALSE_STARTS} workers in a row ended before they were ready ({status})"
+                "too many workers in a row ended before they were ready (the last with {status})"
             )
             .into(),
         }

@@ -8,12 +8,14 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use procession_sync::OwnerId;
+use procession_sys::poll::Interest;
 
 use super::current::{self, Current, Parent};
 use super::marker::Marker;
 use super::order::{Order, Role};
 use super::{exit, keeper, life, template};
 use crate::error::{Error, ErrorKind, Result};
+use crate::ipc::readiness;
 use crate::shm::handles::{Arrived, Reading};
 use crate::shm::{BlockId, Message, family};
 
@@ -113,7 +115,12 @@ fn enter_program(marker: &Marker, runner: Runner) -> Result<()> {
     if let Some(output) = marker.output.map(inherited).transpose()?.flatten() {
         procession_sys::fd::replace_standard_output(output.as_fd())?;
     }
-    family::join(family_fd, marker.owner)?;
+    let joined = family::join(family_fd, marker.owner);
+    if joined.is_err() && readiness::is_ready(life.as_fd(), Interest::READ) {
+        // The parent has died, and the slot with it: nobody waits for this child, or for what it would say.
+        procession_sys::process::exit_now(1);
+    }
+    joined?;
     let (mut order, message, start) = take_order(marker.message)?;
     let descriptors = order
         .descriptors

@@ -160,6 +160,10 @@ pub(super) fn serve(orders: OwnedFd, life: OwnedFd) -> ! {
     if let Err(error) = ignored {
         tracing::warn!(%error, "a forkserver ends with Ctrl-C");
     }
+    // A program that ignores the end of its children passes that on, and the template would not be told their statuses.
+    if let Err(error) = signal::default(Signal::CHILD) {
+        tracing::warn!(%error, "a forkserver may not learn how its children end");
+    }
     let mut children: Vec<(OwnerId, ChildProcess)> = Vec::new();
     let newborn = loop {
         match wait_for_work(&orders, &children) {
