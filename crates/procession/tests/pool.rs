@@ -613,9 +613,10 @@ fn terminate_wakes_who_waits() {
         };
         std::thread::scope(|scope| {
             let map = scope.spawn(|| pool.starmap(wait, (0..9).map(|_| (begun.clone(),))));
+            begun.get().unwrap();
+            // Only now: its tasks would keep both workers.
             let mut imap = pool.imap_unordered(|_: u32| sleep_for_ever(), 0..);
             let imap = scope.spawn(move || imap.next());
-            begun.get().unwrap();
             pool.terminate();
             let error = map.join().unwrap().unwrap_err();
             assert!(
