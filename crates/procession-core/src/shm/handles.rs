@@ -27,11 +27,14 @@ thread_local! {
     static READING: RefCell<Vec<Table>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The handles that a message will carry, kept alive until it does.
+/// The handles that a message will carry, kept alive until it does. Nearly all messages carry none, and are passed on many
+/// times: that is one word.
 #[derive(Debug, Default)]
-pub struct Collected {
+pub struct Collected(Option<Box<Contents>>);
+
+#[derive(Debug, Default)]
+struct Contents {
     holdings: Vec<Arc<Holding>>,
-    /// Costs nothing while it is empty, as it is for nearly all messages.
     indices: BTreeMap<BlockId, u32>,
     descriptors: Vec<OwnedFd>,
 }
@@ -116,19 +119,26 @@ impl Collected {
     /// Does the message carry no handle and no descriptor?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.holdings.is_empty() && self.descriptors.is_empty()
+        self.0
+            .as_deref()
+            .is_none_or(|contents| contents.holdings.is_empty() && contents.descriptors.is_empty())
     }
 
     /// The descriptors, by index.
     #[must_use]
     pub fn descriptors(&self) -> &[OwnedFd] {
-        &self.descriptors
+        self.0
+            .as_deref()
+            .map_or(&[], |contents| &contents.descriptors)
     }
 
     /// What the handles name, by index.
     #[must_use]
     pub fn ids(&self) -> Vec<BlockId> {
-        self.holdings.iter().map(|holding| holding.id()).collect()
+        self.0.as_deref().map_or_else(Vec::new, |contents| {
+            let holdings = contents.holdings.iter();
+            holdings.map(|holding| holding.id()).collect()
+        })
     }
 
     /// Adds a handle by hand; returns its index.
@@ -138,14 +148,17 @@ impl Collected {
 
     /// Adds a descriptor that travels along; returns its index among the descriptors.
     pub fn add_descriptor(&mut self, descriptor: OwnedFd) -> u32 {
-        self.descriptors.push(descriptor);
-        self.descriptors.len() as u32 - 1
+        let descriptors = &mut self.contents().descriptors;
+        descriptors.push(descriptor);
+        descriptors.len() as u32 - 1
     }
 
     /// The descriptors, which then travel by other means than the message.
     #[must_use]
     pub fn take_descriptors(&mut self) -> Vec<OwnedFd> {
-        std::mem::take(&mut self.descriptors)
+        self.0.as_deref_mut().map_or_else(Vec::new, |contents| {
+            std::mem::take(&mut contents.descriptors)
+        })
     }
 
     /// The same handles, and duplicates of the descriptors.
@@ -153,23 +166,33 @@ impl Collected {
     /// # Errors
     /// No descriptor is left.
     pub fn try_clone(&self) -> Result<Self> {
-        let duplicates = self
+        let Some(contents) = self.0.as_deref() else {
+            return Ok(Self::none());
+        };
+        let duplicates = contents
             .descriptors
             .iter()
             .map(|fd| procession_sys::fd::duplicate(fd.as_fd()));
 
-        Ok(Self {
-            holdings: self.holdings.clone(),
-            indices: self.indices.clone(),
+        Ok(Self(Some(Box::new(Contents {
+            holdings: contents.holdings.clone(),
+            indices: contents.indices.clone(),
             descriptors: duplicates.collect::<std::result::Result<_, _>>()?,
-        })
+        }))))
     }
 
     fn add(&mut self, holding: &Arc<Holding>) -> u32 {
-        *self.indices.entry(holding.id()).or_insert_with(|| {
-            self.holdings.push(Arc::clone(holding));
-            self.holdings.len() as u32 - 1
+        let Contents {
+            holdings, indices, ..
+        } = self.contents();
+        *indices.entry(holding.id()).or_insert_with(|| {
+            holdings.push(Arc::clone(holding));
+            holdings.len() as u32 - 1
         })
+    }
+
+    fn contents(&mut self) -> &mut Contents {
+        self.0.get_or_insert_default()
     }
 }
 
