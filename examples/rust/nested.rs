@@ -2,8 +2,6 @@
 //!
 //! `cargo run --example nested`
 
-#![expect(clippy::print_stdout, reason = "an example says what happens")]
-
 use procession::{Pool, Process, Value, current_process, parent_process};
 
 fn square_into(number: u64, square: Value<u64>) {

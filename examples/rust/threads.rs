@@ -13,6 +13,10 @@ use std::sync::{Arc, Mutex};
 
 use procession::{TaskError, ThreadPool};
 
+fn refuse() {
+    panic!("not today");
+}
+
 #[procession::main]
 fn main() -> procession::Result<()> {
     let pool = ThreadPool::builder().threads(4).build()?;
@@ -33,7 +37,7 @@ fn main() -> procession::Result<()> {
         lengths.lock().map(|map| map.clone()).unwrap_or_default()
     );
 
-    let result = pool.apply_async(|| -> u8 { panic!("not today") }, ())?;
+    let result = pool.apply_async(refuse, ())?;
     match result
         .get()
         .err()

@@ -251,14 +251,17 @@ fn pools() -> procession::Result<()> {
     Ok(())
 }
 
+fn work(number: u32) -> u32 {
+    match number {
+        1 => panic!("one is too few"),
+        2 => std::process::abort(),
+        number => number,
+    }
+}
+
 fn trouble() -> procession::Result<()> {
     heading("When something goes wrong");
     let pool = Pool::builder().processes(2).build()?;
-    let work = |n: u32| match n {
-        1 => panic!("one is too few"),
-        2 => std::process::abort(),
-        n => n,
-    };
     for result in pool.try_map(work, 0..4)? {
         match result {
             Ok(number) => println!("a result: {number}"),

@@ -2,8 +2,6 @@
 //!
 //! `cargo run --example values_and_arrays`
 
-#![expect(clippy::print_stdout, reason = "an example says what happens")]
-
 use procession::{Array, Process, RawArray, Shared, Value};
 
 /// A struct of one's own can be shared if its layout is fixed.

@@ -121,4 +121,5 @@ pub use wait::{Waitable, wait};
 #[doc(hidden)]
 pub mod __private {
     pub use crate::runtime::run_test;
+    pub use crate::target::Stateless;
 }

@@ -8,6 +8,10 @@
 /// Implemented for every function, generic function and closure of up to
 /// twelve arguments. Only those without captured state can be sent; that is
 /// checked when the program is compiled, where the target is used.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be called in another process: it captures state, or takes other arguments",
+    note = "a target is a function, or a closure that captures nothing: pass captured values as arguments"
+)]
 pub trait Target<Arguments>: Copy + Send + 'static {
     /// What a call returns.
     type Output;
@@ -16,11 +20,24 @@ pub trait Target<Arguments>: Copy + Send + 'static {
     fn call(self, arguments: Arguments) -> Self::Output;
 }
 
+/// `Copy` by another name. The compiler would explain why a closure is not
+/// `Copy`; through this it says what a target may be.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be called in another process: it captures state",
+    note = "a target is a function, or a closure that captures nothing: pass captured values as arguments"
+)]
+pub trait Stateless: Copy {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Copy> Stateless for T {}
+
 macro_rules! target {
     ($($name:ident)*) => {
+        #[diagnostic::do_not_recommend]
         impl<Function, Output, $($name),*> Target<($($name,)*)> for Function
         where
-            Function: Fn($($name),*) -> Output + Copy + Send + 'static,
+            Function: Fn($($name),*) -> Output + Stateless + Send + 'static,
         {
             type Output = Output;
 

@@ -36,7 +36,14 @@ static DIRECTORY: LazyLock<PathBuf> = LazyLock::new(|| {
 /// library.
 fn are_fresh(examples: &Path, profile: &Path) -> std::io::Result<bool> {
     let modified = |path: &Path| fs::metadata(path)?.modified();
-    let library = modified(&profile.join("libprocession.rlib"))?;
+    let mut library = std::time::SystemTime::UNIX_EPOCH;
+    for built in fs::read_dir(profile.join("deps"))? {
+        let built = built?.path();
+        let name = built.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("libprocession-") && name.ends_with(".rlib") {
+            library = library.max(modified(&built)?);
+        }
+    }
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/rust");
     for source in fs::read_dir(sources)? {
         let source = source?.path();

@@ -1,0 +1,4 @@
+//! No runtime may be running when a child enters.
+
+#[procession::main]
+async fn main() {}

@@ -1,0 +1,4 @@
+//! The attribute takes no arguments.
+
+#[procession::main(processes = 2)]
+fn main() {}
