@@ -87,23 +87,23 @@ fn thousand_workers() {
             .unwrap();
         // The program, its workers, and the template.
         let family = 1 + 4 + usize::from(method == StartMethod::Forkserver);
-        // Until all are ready.
-        let settle = || {
-            while pool.statistics().workers < 4 {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            // Each of them has joined the family.
-            while heap::stats().unwrap().processes < family {
+        // Until all that were killed are replaced, and the new ones have joined the family.
+        let settle = |killed: &[u32]| {
+            let replaced = || {
+                let pids = pool.pids();
+                pids.len() == 4 && pids.iter().all(|pid| !killed.contains(pid))
+            };
+            while !replaced() || heap::stats().unwrap().processes != family {
                 std::thread::sleep(Duration::from_millis(1));
             }
             let _all = pool.map_chunked(large, 0..40, 1).unwrap();
         };
         let kill_some = |times: usize| {
-            let mut killed = 0;
-            while killed < times {
+            let mut killed = Vec::new();
+            while killed.len() < times {
                 for pid in pool.pids() {
                     program::signal(pid, Signal::KILL);
-                    killed += 1;
+                    killed.push(pid);
                 }
                 let results = pool.map(large, 0..8).map_err(|error| error.task().cloned());
                 assert!(matches!(
@@ -111,7 +111,8 @@ fn thousand_workers() {
                     Ok(_) | Err(Some(TaskError::WorkerLost { .. }))
                 ));
             }
-            settle();
+            // Numbers come again; the last of them are those that may still be there.
+            settle(&killed[times - 8..]);
         };
         kill_some(40);
         let before = held();
