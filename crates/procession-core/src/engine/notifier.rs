@@ -17,7 +17,7 @@
 
 use super::thread::Thread;
 use crate::error::Result;
-use crate::shm::{BlockId, identity};
+use crate::shm::{BlockId, Wait, identity};
 use procession_sync::{OwnerId, RawEventCount};
 use procession_sys::eventfd::EventFd;
 use procession_sys::futex;
@@ -94,9 +94,8 @@ impl Drop for Readiness {
             .then(|| Arc::clone(&self.entry().crew));
         drop(self.entry.take());
 
-        // The last one ends the thread's interest too.
         if let Some(crew) = crew {
-            crew.kick();
+            crew.leave();
         }
     }
 }
@@ -144,16 +143,50 @@ struct Crew {
 #[derive(Debug, Default)]
 struct Watched {
     entries: Vec<Weak<Entry>>,
-    is_running: bool,
+    /// How many [`Readiness`] there are: the thread runs as long as there is one.
+    readers: usize,
+    thread: Option<Thread>,
+    /// Which thread is to run; any other one ends.
+    generation: u32,
 }
 
 impl Crew {
     fn kick(&self) {
         self.control.fetch_add(1, Ordering::Release);
-        futex::wake(&self.control, 1);
+        futex::wake(&self.control, u32::MAX);
     }
 
-    /// Adds an entry if there is room; starts the thread if there is none.
+    /// There is one [`Readiness`] more; starts the thread if it was the first.
+    fn enter(self: &Arc<Self>, watched: &mut Watched) -> Result<()> {
+        if watched.thread.is_none() {
+            let (crew, generation) = (Arc::clone(self), watched.generation);
+            let thread = Thread::start("procession-notifier", move || crew.run(generation))?;
+            watched.thread = Some(thread);
+        }
+        watched.readers += 1;
+        Ok(())
+    }
+
+    /// There is one [`Readiness`] less. After the last one the thread is gone: the program may want to fork, which it may not do with threads.
+    fn leave(&self) {
+        let mut watched = lock(&self.watched);
+        watched.readers -= 1;
+        let ending = if watched.readers == 0 {
+            watched.generation += 1;
+            watched.thread.take()
+        } else {
+            None
+        };
+        drop(watched);
+        self.kick();
+
+        if let Some(thread) = ending {
+            // Without a deadline and a callback it always succeeds.
+            let _ = thread.wait(&mut Wait::forever());
+        }
+    }
+
+    /// Adds an entry, with one [`Readiness`], if there is room.
     fn add(
         self: &Arc<Self>,
         make: impl FnOnce() -> Result<Arc<Entry>>,
@@ -165,21 +198,17 @@ impl Crew {
         }
 
         let entry = make()?;
-        if !watched.is_running {
-            let crew = Arc::clone(self);
-            Thread::start("procession-notifier", move || crew.run())?;
-            watched.is_running = true;
-        }
+        self.enter(&mut watched)?;
         watched.entries.push(Arc::downgrade(&entry));
         drop(watched);
         self.kick();
         Ok(Some(entry))
     }
 
-    fn run(&self) {
+    fn run(&self, generation: u32) {
         loop {
             let control = self.control.load(Ordering::Acquire);
-            let Some(entries) = self.entries() else {
+            let Some(entries) = self.entries(generation) else {
                 return;
             };
 
@@ -202,13 +231,11 @@ impl Crew {
     }
 
     /// What there is to watch; `None` ends the thread.
-    fn entries(&self) -> Option<Vec<Arc<Entry>>> {
+    fn entries(&self, generation: u32) -> Option<Vec<Arc<Entry>>> {
         let mut watched = lock(&self.watched);
         watched.entries.retain(|entry| entry.strong_count() > 0);
 
-        watched.is_running = !watched.entries.is_empty();
-        watched
-            .is_running
+        (watched.generation == generation)
             .then(|| watched.entries.iter().filter_map(Weak::upgrade).collect())
     }
 }
@@ -236,6 +263,8 @@ pub(crate) fn register(source: impl Source) -> Result<Readiness> {
     let registry = registry()?;
     let mut polled = lock(&registry.polled);
     if let Some(entry) = polled.entries.get(&source.id()).and_then(Weak::upgrade) {
+        entry.crew.enter(&mut lock(&entry.crew.watched))?;
+        entry.crew.kick();
         return Ok(Readiness { entry: Some(entry) });
     }
     polled.entries.retain(|_, entry| entry.strong_count() > 0);
