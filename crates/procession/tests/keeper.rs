@@ -141,7 +141,9 @@ fn killed_keeper() {
     queue.put(&sender).unwrap();
     queue.get().unwrap().send(&3).unwrap();
     assert_eq!(receiver.recv().unwrap(), 3);
-    assert_ne!(the_keeper(), keeper);
+    // The killed one has closed its descriptors; it may not have ended altogether.
+    let others = keepers().iter().filter(|pid| **pid != keeper).count();
+    assert_eq!(others, 1);
     assert_eq!(procession::active_children().len(), 0);
 }
 
