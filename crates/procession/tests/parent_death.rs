@@ -1,6 +1,16 @@
 //! The end of a program that has workers and daemonic children: killed by SIGKILL, or by Ctrl-C in the middle of a map. Nothing may stay behind:
 //! no process, busy, stopped or deaf, and no name in the file system.
 
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::exit,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::panic_in_result_fn,
+    reason = "tests that cannot go on fail and say so, and their programs print and exit as users' programs do"
+)]
+
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::time::Duration;
 

@@ -1,5 +1,15 @@
 //! Pools through the Rust face: every way to submit, wait, stop and end. What happens when workers die is in `pool_faults.rs`.
 
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::exit,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::panic_in_result_fn,
+    reason = "tests that cannot go on fail and say so, and their programs print and exit as users' programs do"
+)]
+
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,7 +31,7 @@ fn square(n: u64) -> u64 {
 }
 
 fn odd_panics(n: u64) -> u64 {
-    assert!(n % 2 == 0, "{n} is odd");
+    assert!(n.is_multiple_of(2), "{n} is odd");
     n
 }
 

@@ -1,6 +1,16 @@
 //! What happens to a pool when its workers die: killed from outside while idle or busy, at every step of taking a task and of handing over a
 //! result, or by what their tasks do. Only the task of the dead worker fails, and all other results are right.
 
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::exit,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::panic_in_result_fn,
+    reason = "tests that cannot go on fail and say so, and their programs print and exit as users' programs do"
+)]
+
 use std::time::Duration;
 
 use procession::{Array, ErrorKind, Event, ExitStatus, Pool, StartMethod, TaskError, Value};

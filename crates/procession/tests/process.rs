@@ -2,6 +2,16 @@
 //!
 //! The start method `fork` needs a program with one thread: see `programs.rs`.
 
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::exit,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::panic_in_result_fn,
+    reason = "tests that cannot go on fail and say so, and their programs print and exit as users' programs do"
+)]
+
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -69,6 +79,7 @@ fn exit_codes() {
 
 #[procession::test]
 fn targets_of_all_kinds() {
+    #[expect(clippy::too_many_arguments, reason = "as many as a target may have")]
     fn twelve(
         out: Value<u64>,
         a: u8,

@@ -1,5 +1,15 @@
 //! Whole programs: the start method `fork`, the end of a program, users who collect children themselves, a missing `init`.
 
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::exit,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::panic_in_result_fn,
+    reason = "tests that cannot go on fail and say so, and their programs print and exit as users' programs do"
+)]
+
 use std::process::Stdio;
 use std::time::Duration;
 

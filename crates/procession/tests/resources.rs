@@ -1,6 +1,16 @@
 //! What dead processes held is given back, and what is exhausted is an error: descriptors, address space, the heap's budget. Each is a
 //! program of its own, because it counts or limits what a process has.
 
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::exit,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::panic_in_result_fn,
+    reason = "tests that cannot go on fail and say so, and their programs print and exit as users' programs do"
+)]
+
 use std::fs::File;
 use std::time::Duration;
 
