@@ -2,7 +2,11 @@
 //! is named; whoever dies between two messages harms nobody.
 
 #![expect(unsafe_code, reason = "the common part of the tests forks")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails and says so"
+)]
 
 mod common;
 

@@ -3,7 +3,11 @@
 //! Whatever the moment, all that the dead had is given back, what others have is untouched (every block is filled from
 //! its seed and checked, and overwritten before it is freed), and the heap goes on working.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails and says so"
+)]
 
 mod common;
 

@@ -9,6 +9,12 @@
     clippy::disallowed_methods,
     reason = "interpreters are foreign programs"
 )]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails and says so"
+)]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};

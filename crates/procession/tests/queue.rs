@@ -1,7 +1,7 @@
 //! Queues through the Rust face: typed messages between real processes, queues in queues, batches, tasks.
 
 #![expect(
-    clippy::unwrap_used,
+    clippy::panic_in_result_fn,
     reason = "a test that cannot go on fails and says so"
 )]
 
