@@ -629,10 +629,9 @@ fn terminate_wakes_who_waits() {
             let imap = scope.spawn(move || imap.next());
             pool.terminate();
             let error = map.join().unwrap().unwrap_err();
-            assert!(
-                matches!(error.task(), Some(TaskError::Terminated { .. })),
-                "{error}"
-            );
+            // It may not have submitted all of them yet.
+            let terminated = matches!(error.task(), Some(TaskError::Terminated { .. }));
+            assert!(terminated || error.is_closed(), "{error}");
             assert!(imap.join().unwrap().unwrap().is_err());
         });
         pool.join().unwrap();
