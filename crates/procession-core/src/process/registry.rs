@@ -6,8 +6,8 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Role, keeper};
 use super::child::Child;
+use super::{Role, keeper};
 use crate::engine::gate;
 use crate::error::Result;
 use crate::shm::Wait;
