@@ -84,7 +84,7 @@ pub fn pipe(duplex: bool) -> Result<(Connection, Connection)> {
     }
 }
 
-/// As [`pipe`], for ends that several processes may use: they take turns, and the death of one in the middle of a message
+/// As [`pipe()`], for ends that several processes may use: they take turns, and the death of one in the middle of a message
 /// breaks the direction at both ends, with an error that names it.
 ///
 /// # Errors

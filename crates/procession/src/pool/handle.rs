@@ -285,7 +285,7 @@ impl Pool {
     /// pool was closed or terminated before.
     ///
     /// # Errors
-    /// [`ErrorKind::WrongState`] if the pool is still open.
+    /// [`ErrorKind::WrongState`](crate::ErrorKind::WrongState) if the pool is still open.
     pub fn join(&self) -> Result<()> {
         self.shared.pool.join(&mut Wait::forever())?;
         self.shared.watcher.settle(None);
