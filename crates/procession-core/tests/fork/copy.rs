@@ -3,7 +3,7 @@
 use super::load;
 use super::things::{DIE, Things, carrying, pool, put, spec, start, submit};
 use procession_core::ipc::queue::Queue;
-use procession_core::pool::{Fault, ItemOutcome, Statistics};
+use procession_core::pool::{Fault, ItemOutcome, Pool, Statistics};
 use procession_core::primitives::Lock;
 use procession_core::process::{StartMethod, active_children, current};
 use procession_core::shm::handles::Collected;
@@ -26,9 +26,9 @@ pub(crate) fn live_on(number: u32, things: &Things) {
         0 => start_one(StartMethod::Spawn),
         2 | 6 => start_one(StartMethod::Fork),
         4 => start_one(StartMethod::Forkserver),
-        7 if number.is_multiple_of(3) => run_a_pool(),
         _ => {}
     }
+    let own_pool = (number % 24 == 7).then(run_a_pool);
     // It may be half started, or long over; in either case somebody else's.
     if let Ok(child) = things.child.try_lock() {
         assert!(!child.is_ours());
@@ -39,6 +39,10 @@ pub(crate) fn live_on(number: u32, things: &Things) {
     drop(unsafe { std::ptr::read(things) });
     allocate();
     start_one(StartMethod::Fork);
+    if let Some(pool) = own_pool {
+        pool.close();
+        assert!(pool.join(&mut Wait::forever()).unwrap());
+    }
     if number.is_multiple_of(5) {
         // With the exit functions that it has inherited.
         #[expect(clippy::exit, reason = "a fork that ends as a program does")]
@@ -123,11 +127,13 @@ fn start_one(method: StartMethod) {
     );
 }
 
-fn run_a_pool() {
+/// A pool of its own, whose thread is not to be taken for one that was inherited.
+fn run_a_pool() -> Pool {
     let pool = pool(1);
     for item in [0, DIE, 0] {
         submit(&pool, &[item]).wait(&mut Wait::forever()).unwrap();
     }
     assert_eq!(pool.statistics().items_run, 2);
     load::warm_up();
+    pool
 }

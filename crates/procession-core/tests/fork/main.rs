@@ -114,10 +114,10 @@ fn went_well(child: &ChildProcess) {
 }
 
 fn first_use() {
-    const PROGRAMS: u32 = 40;
-    const FORKS: u32 = 12;
+    const PROGRAMS: u32 = 300;
+    const FORKS: u32 = 3;
 
-    for _ in 0..PROGRAMS {
+    for program in 0..PROGRAMS {
         went_well(&child(|| {
             let forks = Forks::new();
             let began = AtomicBool::new(false);
@@ -139,6 +139,10 @@ fn first_use() {
                     });
                 }
                 began.store(true, Ordering::Release);
+                // Each time a little later: the moment of the first use is short.
+                for _ in 0..program % 50 * 40 {
+                    std::hint::spin_loop();
+                }
                 for _ in 0..FORKS {
                     went_well(&forks.fork(use_it));
                 }
