@@ -123,3 +123,8 @@ pub mod __private {
     pub use crate::runtime::run_test;
     pub use crate::target::Stateless;
 }
+
+/// The README's program is compiled and run like any other example.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
