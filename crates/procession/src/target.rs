@@ -8,6 +8,13 @@
 /// Implemented for every function, generic function and closure of up to
 /// twelve arguments. Only those without captured state can be sent; that is
 /// checked when the program is compiled, where the target is used.
+///
+/// ```compile_fail
+/// # procession::init();
+/// let name = String::from("world");
+/// let pool = procession::Pool::new().unwrap();
+/// pool.map(move |n: usize| n + name.len(), 0..10).unwrap();
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be called in another process: it captures state, or takes other arguments",
     note = "a target is a function, or a closure that captures nothing: pass captured values as arguments"
