@@ -764,3 +764,18 @@ fn a_pool_outlives_the_thread_that_made_it() {
         assert_eq!(pool.statistics().workers_lost, 0);
     }
 }
+
+#[cfg(feature = "progress")]
+#[procession::test]
+fn a_progress_bar_ends_at_the_number_of_items() {
+    let _watchdog = support::watchdog();
+    let pool = Pool::builder().processes(2).build().unwrap();
+    let bar = indicatif::ProgressBar::hidden();
+
+    let doubled = pool
+        .map_with_progress(|n: u32| n * 2, 0..100, &bar)
+        .unwrap();
+
+    assert_eq!(doubled, (0..100).map(|n| n * 2).collect::<Vec<_>>());
+    assert_eq!((bar.position(), bar.length()), (100, Some(100)));
+}

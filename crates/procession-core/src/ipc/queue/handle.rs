@@ -133,7 +133,7 @@ impl Queue {
         let state = self.state();
         let held = lock_put_end(state, wait)?;
         // SYNC: queue closed -> get
-        state.put.closed.store(1, Ordering::Release);
+        state.words.closed.store(1, Ordering::Release);
         drop(held);
 
         state.words.ready.notify_all(wait);

@@ -188,7 +188,7 @@ impl QueueState {
         let end = &self.put;
         let tail = Cursor::from_bits(end.tail.load(Ordering::Relaxed));
 
-        if end.closed.load(Ordering::Relaxed) != 0 {
+        if self.words.closed.load(Ordering::Relaxed) != 0 {
             return Err(Error::new(
                 ErrorKind::Closed,
                 "put a message into the queue: it was closed",

@@ -51,15 +51,14 @@ unsafe impl Layout for QueueState {
     const KIND: Kind = Kind::QUEUE;
 }
 
-/// The producers' end. All fields but `tail` and `closed` are only touched under `lock`.
+/// The producers' end. All fields but `tail` are only touched under `lock`.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(super) struct PutEnd {
     /// A [`Cursor`]: where the next record goes. Its store publishes a message.
     pub(super) tail: OwnLine,
     pub(super) lock: RawLock,
-    /// 1 once no more messages are accepted; changed under `lock`.
-    pub(super) closed: AtomicU32,
+    _reserved: AtomicU32,
     /// The ids of the current block (the cursor's side) and of the one before or after it.
     pub(super) blocks: [AtomicU64; 2],
     /// Their capacities in bytes.
@@ -123,6 +122,9 @@ pub(super) struct Words {
     pub(super) ready: RawEventCount,
     /// Notifier threads sleep here for the first message (see `engine::notifier`).
     pub(super) polled: RawEventCount,
+    /// 1 once no more messages are accepted; changed under the put lock. Not beside that lock: who waits for a message looks
+    /// here again and again.
+    pub(super) closed: AtomicU32,
     /// 1 once any process has asked for a pollable descriptor.
     pub(super) is_polled: AtomicU32,
     /// Producers sleep here for room in a bounded queue.
@@ -163,7 +165,7 @@ impl QueueState {
 
     pub(super) fn is_closed(&self) -> bool {
         // SYNC: queue closed -> get
-        self.put.closed.load(Ordering::Acquire) != 0
+        self.words.closed.load(Ordering::Acquire) != 0
     }
 
     pub(super) fn maxsize(&self) -> Option<u64> {
