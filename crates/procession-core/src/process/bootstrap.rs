@@ -6,9 +6,10 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use procession_sync::OwnerId;
-use procession_sys::poll::Interest;
+use procession_sys::poll::{Interest, PollEntry};
 
 use super::current::{self, Current, Parent};
 use super::marker::Marker;
@@ -17,7 +18,7 @@ use super::{exit, keeper, life, template};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ipc::readiness;
 use crate::shm::handles::{Arrived, Reading};
-use crate::shm::{BlockId, Message, family};
+use crate::shm::{BlockId, Message, Wait, family};
 
 /// A child that has joined its family, and what it is to do.
 #[derive(Debug)]
@@ -116,7 +117,7 @@ fn enter_program(marker: &Marker, runner: Runner) -> Result<()> {
         procession_sys::fd::replace_standard_output(output.as_fd())?;
     }
     let joined = family::join(family_fd, marker.owner);
-    if joined.is_err() && readiness::is_ready(life.as_fd(), Interest::READ) {
+    if joined.is_err() && parent_ends(&life) {
         // The parent has died, and the slot with it: nobody waits for this child, or for what it would say.
         procession_sys::process::exit_now(1);
     }
@@ -138,6 +139,16 @@ fn enter_program(marker: &Marker, runner: Runner) -> Result<()> {
     }
     let entered = Entered::new(&order, message, start, descriptors);
     exit::finish(runner(entered), false)
+}
+
+/// Whether the parent is gone, or on its way: a process that ends counts as dead some time before its descriptors are closed.
+fn parent_ends(life: &OwnedFd) -> bool {
+    let mut wait = Wait::for_duration(Some(Duration::from_secs(1)));
+    readiness::sleep(
+        &mut [PollEntry::new(life.as_fd(), Interest::READ)],
+        &mut wait,
+    )
+    .unwrap_or(false)
 }
 
 /// The rest of a forked child's life.
