@@ -428,3 +428,29 @@ fn a_worker_dies_with_a_lock() {
         drop(total.lock().unwrap());
     }
 }
+
+#[procession::test]
+fn each_item_of_a_chunk_has_its_own_retries() {
+    /// Dies the first time that each item is run.
+    fn dies_once(item: u32, runs: Array<u32>) -> u32 {
+        let run = runs.get(item as usize) + 1;
+        runs.set(item as usize, run);
+        if run == 1 {
+            std::process::abort();
+        }
+        // What has taken a millisecond is published before the next item begins, so the next death does not take it along.
+        std::thread::sleep(Duration::from_millis(2));
+        item
+    }
+
+    let _watchdog = support::watchdog();
+    let pool = Pool::builder().processes(1).retries(1).build().unwrap();
+    let runs = Array::<u32>::zeroed(4).unwrap();
+
+    let results = pool
+        .starmap_chunked(dies_once, (0..4).map(|item| (item, runs.clone())), 4)
+        .unwrap();
+
+    assert_eq!(results, [0, 1, 2, 3]);
+    assert_eq!(runs.to_vec(), [2, 2, 2, 2]);
+}

@@ -286,7 +286,7 @@ impl Crew {
                 for index in published..running {
                     task.note_failed_item(index, lost.clone());
                 }
-                if task.take_retry() {
+                if task.take_retry(running) {
                     self.counters.retried.fetch_add(1, Ordering::Relaxed);
                     running
                 } else {

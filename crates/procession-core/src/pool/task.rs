@@ -4,7 +4,7 @@
 //! and a task whose program dies goes with it. Whoever drops the last reference to a task that is not over leaves it in the pool's table, which
 //! keeps the block alive for the worker.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -47,7 +47,8 @@ pub struct Task {
     message: Message,
     name: &'static str,
     items: u32,
-    retries: AtomicU32,
+    /// How often each item may be run again.
+    retries: u32,
     verdicts: Mutex<Verdicts>,
 }
 
@@ -57,6 +58,8 @@ struct Verdicts {
     stopped: Option<Fault>,
     /// Why the whole task failed.
     whole: Option<Fault>,
+    /// The item that was run again last, and how often: items fail in order.
+    retried: Option<(u32, u32)>,
     /// Items without a result, by index.
     items: Vec<(u32, Fault)>,
 }
@@ -81,7 +84,7 @@ impl Task {
             message,
             name: spec.name,
             items: spec.items,
-            retries: AtomicU32::new(spec.retries),
+            retries: spec.retries,
             verdicts: Mutex::default(),
         };
         let cell = task.cell();
@@ -216,13 +219,18 @@ impl Task {
         Cell::of(&self.message.view())
     }
 
-    /// Takes one retry, if there is one left.
-    pub(super) fn take_retry(&self) -> bool {
-        self.retries
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(1)
-            })
-            .is_ok()
+    /// Takes one of the item's retries, if there is one left.
+    pub(super) fn take_retry(&self, item: u32) -> bool {
+        let mut verdicts = self.verdicts();
+        let used = match verdicts.retried {
+            Some((retried, used)) if retried == item => used,
+            _ => 0,
+        };
+        let left = used < self.retries;
+        if left {
+            verdicts.retried = Some((item, used + 1));
+        }
+        left
     }
 
     /// Notes why the running item is being stopped.
